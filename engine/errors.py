@@ -1,0 +1,192 @@
+"""Every way in which the engine can fail.
+
+    VcbError
+    ├── ConfigError              a setting, file or argument is wrong                         (exit code 2)
+    │   └── SpecError            a VM specification that cannot be read
+    ├── TrustError               a certificate that nobody approved, or that changed
+    ├── ConnectError             a server that cannot be reached                              transient
+    ├── LoginError               refused credentials: never tried twice
+    ├── SessionLost              the session ended under us                                   transient
+    ├── PrivilegeError           a privilege is missing; names it and the entity
+    ├── VmNotFound               nothing matches the specification
+    ├── VmAmbiguous              more than one VM matches; lists them
+    ├── VmUnsuitable             this VM cannot be backed up now (template, disconnected, gone)
+    ├── PolicyError              SNAPSHOT_POLICY or PREEXISTING_* forbid going on
+    ├── BusyError                another operation holds the VM or a file                     transient
+    ├── SnapshotError            the snapshot could not be made
+    │   └── QuiesceError         the guest could not be quiesced
+    ├── CleanupError             something we made could not be removed; says what is left
+    ├── VsphereError             any other fault of vCenter or ESXi, with its name
+    ├── TransportError           the disk cannot be read this way
+    │   ├── ConnectionLost       the data connection dropped                                  transient
+    │   └── LeaseError           the export lease ended before the data
+    ├── ImageError               a disk image that is malformed or not what it should be
+    ├── VerifyError              what was written is not what was read
+    ├── TargetError              BACKUPROOT or the medium refuses (missing, not ours, read-only)
+    │   └── TargetFull           no space left there
+    └── Cancelled                the operator said stop                                       (exit code 130)
+"""
+
+from typing import ClassVar
+
+
+class VcbError(Exception):
+    """A failure in words an operator understands.
+
+    `sentence` says what happened, `fault` is the raw name the other side gave it, `hint` says what to do next.
+    `transient` tells whether the same operation may succeed later (the only errors that MAX_RETRIES covers).
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    transient: bool = False
+
+    def __init__(
+        self, sentence: str, *, fault: str = "", hint: str = "", transient: bool | None = None
+    ) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.fault = fault
+        self.hint = hint
+        if transient is not None:
+            self.transient = transient
+
+    def __str__(self) -> str:
+        return f"{self.sentence} [{self.fault}]" if self.fault else self.sentence
+
+    def to_json(self) -> dict[str, str | bool]:
+        return {
+            "code": self.code,
+            "sentence": self.sentence,
+            "fault": self.fault,
+            "hint": self.hint,
+            "transient": self.transient,
+        }
+
+
+class ConfigError(VcbError):
+    """`file`, `line` and `column` (both from 1) say where, when the cause is in a file."""
+
+    code = "config"
+    exit_code = 2
+
+    def __init__(
+        self, sentence: str, *, file: str = "", line: int = 0, column: int = 0, hint: str = "", fault: str = ""
+    ) -> None:
+        where = ":".join(str(part) for part in (file, line, column) if part)
+        super().__init__(f"{where}: {sentence}" if where else sentence, hint=hint, fault=fault)
+        self.file, self.line, self.column = file, line, column
+
+
+class SpecError(ConfigError):
+    code = "spec"
+
+
+class TrustError(VcbError):
+    code = "trust"
+
+
+class ConnectError(VcbError):
+    code = "connect"
+    transient = True
+
+
+class LoginError(VcbError):
+    code = "login"
+
+
+class SessionLost(VcbError):
+    code = "session"
+    transient = True
+
+
+class PrivilegeError(VcbError):
+    """`missing` lists (entity, privilege id) pairs."""
+
+    code = "privilege"
+
+    def __init__(
+        self, sentence: str, *, missing: tuple[tuple[str, str], ...] = (), fault: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(sentence, fault=fault, hint=hint)
+        self.missing = missing
+
+
+class VmNotFound(VcbError):
+    code = "vm-not-found"
+
+
+class VmAmbiguous(VcbError):
+    """`candidates` are the inventory paths of all matches."""
+
+    code = "vm-ambiguous"
+
+    def __init__(self, sentence: str, *, candidates: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(sentence, hint=hint)
+        self.candidates = candidates
+
+
+class VmUnsuitable(VcbError):
+    code = "vm-unsuitable"
+
+
+class PolicyError(VcbError):
+    code = "policy"
+
+
+class BusyError(VcbError):
+    code = "busy"
+    transient = True
+
+
+class SnapshotError(VcbError):
+    code = "snapshot"
+
+
+class QuiesceError(SnapshotError):
+    code = "quiesce"
+
+
+class CleanupError(VcbError):
+    code = "cleanup"
+
+
+class VsphereError(VcbError):
+    code = "vsphere"
+
+
+class TransportError(VcbError):
+    code = "transport"
+
+
+class ConnectionLost(TransportError):
+    code = "connection-lost"
+    transient = True
+
+
+class LeaseError(TransportError):
+    code = "lease"
+
+
+class ImageError(VcbError):
+    code = "image"
+
+
+class VerifyError(VcbError):
+    code = "verify"
+
+
+class TargetError(VcbError):
+    code = "target"
+
+
+class TargetFull(TargetError):
+    code = "target-full"
+
+
+class Cancelled(VcbError):
+    code = "cancelled"
+    exit_code = 130
+
+    def __init__(self, sentence: str = "Cancelled by the operator.") -> None:
+        super().__init__(sentence)
