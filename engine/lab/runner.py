@@ -1,0 +1,48 @@
+"""The lab as a child process: one JSON line when ready, then it runs until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from engine.lab.embedded import Lab
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the lab until SIGTERM or SIGINT, then save its state and return 0."""
+    options = _parser().parse_args(arguments)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    lab = Lab.start(
+        options.state,
+        seed="demo" if options.vms is None else options.vms,
+        port=options.port,
+        nfc_port=options.nfc_port,
+        esx=options.esx,
+        guest=not options.no_guest,
+        record=options.record,
+    )
+    try:
+        sys.stdout.write(json.dumps(lab.ready_facts()) + "\n")
+        sys.stdout.flush()
+        stop.wait()
+    finally:
+        lab.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vcb lab", description="An embedded vSphere on the loopback interface.")
+    parser.add_argument("--port", type=int, default=0, help="HTTPS port (0: any free one)")
+    parser.add_argument("--nfc-port", type=int, default=0, help="NFC port (0: any free one)")
+    parser.add_argument("--state", type=Path, required=True, help="directory of the lab's state, kept between runs")
+    parser.add_argument("--vms", type=int, help="this many VMs without content instead of the demo inventory")
+    parser.add_argument("--esx", action="store_true", help="be a single ESXi host")
+    parser.add_argument("--record", action="store_true", help="keep a raw image of every disk that a snapshot freezes")
+    parser.add_argument("--no-guest", action="store_true", help="no guest writes to the running VMs' disks")
+    return parser
