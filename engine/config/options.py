@@ -1,0 +1,304 @@
+"""The option table: every setting, once.
+
+Names, types, defaults, help texts and sections exist only here. The reader, the checks, the command line's flags,
+the sample files and the README's table are drawn from it. VCB's thirteen options keep VCB's meaning; where VCB's
+default was a Windows path, ours is not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from engine.config.finding import Finding
+from engine.config.option_types import (
+    ChoiceListOption,
+    ChoiceOption,
+    Floor,
+    FloorOption,
+    HostOption,
+    IntOption,
+    Option,
+    OptionalPathOption,
+    PathOption,
+    SecretOption,
+    SizeOption,
+    TextListOption,
+    TextOption,
+    ThumbprintOption,
+    nearest,
+)
+from engine.errors import ConfigError
+from engine.loglevel import DEFAULT_LOGLEVEL
+
+SSPI = "__sspi__"
+"""VCB's user name for integrated Windows logon; never the name of an account."""
+
+TRANSPORT_MODES = {
+    "san": "the proxy reads the datastore's LUN directly; needs VMFS storage that the proxy can see",
+    "nbd": "over the network from the ESXi host, port 902; disk data travels in the clear",
+    "nbdssl": "as nbd, inside TLS",
+    "hotadd": "the proxy is itself a VM and gets the disks attached",
+    "https": "the export lease on port 443: a stream that ESXi makes, every allocated block of it",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value came from. `kind` is default, file, environment, command line or program."""
+
+    kind: str = "default"
+    file: Path | None = None
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.file else self.kind
+
+
+DEFAULT_ORIGIN = Origin()
+
+
+class Settings:
+    """Validated values of all options; read-only. Made by `engine.config.effective.load` or by `Settings.of`."""
+
+    BACKUPROOT = PathOption(
+        Path("/var/lib/vcb"),
+        "Directory in which every job makes its own directory, named after the backup type and the VM. "
+        "It must exist before the first backup.",
+        section="Backup root",
+        since="VCB",
+    )
+    KEEP_FREE = FloorOption(
+        Floor(size=1 << 30),
+        "Space that stays free in BACKUPROOT: a backup that would go below it does not start, and one that gets "
+        "there stops.",
+        section="Backup root",
+    )
+    HOST = HostOption(
+        "",
+        "vCenter Server or ESXi host to connect to. Mandatory.",
+        section="Connection",
+        since="VCB",
+        required=True,
+    )
+    PORT = IntOption(
+        443, "TCP port of the vSphere API (VCB 1.0 used 902).", least=1, most=65535, section="Connection", since="VCB"
+    )
+    USERNAME = TextOption(
+        "",
+        f"Account that the backup logs on with. Mandatory. {SSPI} asks for integrated Windows logon.",
+        section="Connection",
+        since="VCB",
+        required=True,
+    )
+    PASSWORD = SecretOption(
+        None,
+        "Password of USERNAME, in plain text. Overrides every other source, so leave it out when one of them is "
+        "used: PASSWORD_FILE, the systemd credential vcb-password, the keyring, or the prompt.",
+        section="Connection",
+        since="VCB",
+    )
+    PASSWORD_FILE = OptionalPathOption(
+        None,
+        "File whose first line is the password; only its owner may read it (mode 0600).",
+        section="Connection",
+    )
+    CA_FILE = OptionalPathOption(
+        None,
+        "PEM file with the certificate authorities trusted for vCenter and the ESXi hosts (vCenter offers its own "
+        "at https://HOST/certs/download.zip).",
+        section="Connection",
+    )
+    THUMBPRINT = ThumbprintOption(
+        None,
+        "SHA-256 fingerprint of the one certificate to accept from HOST, for a server whose CA is not at hand.",
+        section="Connection",
+    )
+    HTTP_TIMEOUT = IntOption(
+        60,
+        "How long an API call or a transfer may stand still before it counts as lost.",
+        least=5,
+        most=3600,
+        unit="seconds",
+        section="Connection",
+    )
+    TRANSPORT_MODE = ChoiceOption(
+        "san",
+        "How disk data comes to the proxy. Exactly this mode is used; nothing else is tried silently.",
+        choices=TRANSPORT_MODES,
+        section="Transport",
+        since="VCB",
+    )
+    TRANSPORT_FALLBACK = ChoiceListOption(
+        "Modes to try, in this order, when a disk cannot be read by TRANSPORT_MODE. Each use is reported. "
+        "Empty: no fallback.",
+        choices=TRANSPORT_MODES,
+        section="Transport",
+    )
+    NFC_CONNECTIONS = IntOption(
+        2, "Connections per disk in the modes nbd and nbdssl.", least=1, most=8, section="Transport"
+    )
+    NFC_BUFFER = SizeOption(
+        2 << 20,
+        "Size of one read request in the modes nbd and nbdssl, if the server takes it.",
+        least=64 << 10,
+        most=2 << 20,
+        unit="bytes",
+        section="Transport",
+    )
+    NFC_REQUESTS = IntOption(
+        4, "Read requests in flight per connection in the modes nbd and nbdssl.", least=1, most=16, section="Transport"
+    )
+    LOGLEVEL = IntOption(
+        int(DEFAULT_LOGLEVEL),
+        "What the log records. 0 failures that end a job, 1 errors, 2 warnings, 3 stages and results, 4 each step "
+        "with its reason, 5 API calls, 6 wire traffic (redacted).",
+        least=0,
+        most=6,
+        section="Log",
+        since="VCB",
+    )
+    SNAPSHOT_POLICY = ChoiceOption(
+        "automatic",
+        "Who makes and who removes the snapshot _VCB-BACKUP_ that the backup reads from.",
+        choices={
+            "automatic": "created for the backup, removed after it",
+            "manual": "exactly one must exist; it is neither created nor removed",
+            "createonly": "created for the backup, left in place",
+            "deleteonly": "exactly one must exist; it is removed after the backup",
+        },
+        section="Snapshot",
+        since="VCB",
+    )
+    QUIESCE = ChoiceOption(
+        "auto",
+        "Whether the guest is brought to rest for the snapshot. The state really reached is recorded either way.",
+        choices={
+            "auto": "quiesce where the guest can; else take the snapshot crash-consistent, with a warning",
+            "required": "no quiesced snapshot, no backup",
+            "off": "crash-consistent",
+        },
+        section="Snapshot",
+    )
+    QUIESCE_TIMEOUT = IntOption(
+        15, "How long the guest may take to come to rest.", least=5, most=240, unit="minutes", section="Snapshot"
+    )
+    VM_LOOKUP_METHOD = ChoiceOption(
+        "ipaddr",
+        "How a VM given as a bare word is found.",
+        choices={
+            "ipaddr": "by the IP address or DNS name that VMware Tools report",
+            "name": "by the name in the inventory, which must be unique",
+        },
+        section="Virtual machine",
+        since="VCB",
+    )
+    EXCLUDE_DISKS = TextListOption(
+        (),
+        'Disks to leave out, by name or label: "scsi0:1, Hard disk 3". They are shown as skipped by the operator.',
+        section="Virtual machine",
+    )
+    PREEXISTING_MOUNTPOINT = ChoiceOption(
+        "fail",
+        "What to do when the job's directory exists already.",
+        choices={
+            "fail": "the job fails",
+            "delete": "it is removed, and the backup snapshot that belongs to it; if that fails, so does the job",
+        },
+        section="Leftovers",
+        since="VCB",
+    )
+    PREEXISTING_VCB_SNAPSHOT = ChoiceOption(
+        "fail",
+        "What to do when a backup snapshot exists where one is to be created. With TRANSPORT_MODE hotadd it must "
+        "equal PREEXISTING_MOUNTPOINT.",
+        choices={
+            "fail": "the job fails",
+            "delete": "it is removed; only if that succeeds does the job go on",
+        },
+        section="Leftovers",
+        since="VCB",
+    )
+    MAX_RETRIES = IntOption(
+        0,
+        "How often an operation that failed is tried again; 0 is never. Only failures that time can heal count: a "
+        "busy VM, a locked file, a lost connection.",
+        least=0,
+        most=100,
+        section="Retry",
+        since="VCB",
+    )
+    BACKOFF_TIME = IntOption(
+        10,
+        "Wait before each retry; matters only when MAX_RETRIES is above 0.",
+        least=0,
+        most=86400,
+        unit="seconds",
+        section="Retry",
+        since="VCB",
+    )
+    EXPORT_FORMAT = ChoiceOption(
+        "compact",
+        "What the exported disks become.",
+        choices={
+            "compact": "streamOptimized VMDK: compressed, only what holds data",
+            "flat": "a raw file with its VMDK descriptor; sparse where the disk is empty",
+        },
+        section="Image",
+    )
+    COMPRESSION_THREADS = IntOption(
+        0, "Threads that compress; 0 is one per processor.", least=0, most=256, section="Image"
+    )
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        origins: Mapping[str, Origin],
+        findings: tuple[Finding, ...] = (),
+        file: Path | None = None,
+    ) -> None:
+        """Takes read values only; use `of` or `load`. `findings` are what reading the file brought up."""
+        self._values = {name: values.get(name, option.default) for name, option in OPTIONS.items()}
+        self._origins = dict(origins)
+        self.findings = findings
+        self.file = file
+
+    @classmethod
+    def of(cls, **values: object) -> "Settings":
+        """Settings for programs and tests: the values given, typed or as text, the rest defaults."""
+        return cls({}, {}).but(**values)
+
+    def but(self, **values: object) -> "Settings":
+        """The same settings with other values for some options. Raises ConfigError."""
+        read = {name: read_value(name, value, Path.cwd()) for name, value in values.items()}
+        origins = self._origins | dict.fromkeys(values, Origin("program"))
+        return Settings(self._values | read, origins, self.findings, self.file)
+
+    def value_of(self, name: str) -> Any:
+        """The typed value by name, for code that walks the table."""
+        return self._values[name]
+
+    def origin(self, name: str) -> Origin:
+        return self._origins.get(name, DEFAULT_ORIGIN)
+
+    def __repr__(self) -> str:
+        changed = [f"{name}={OPTIONS[name].text(self._values[name])!r}" for name in OPTIONS if name in self._origins]
+        return f"Settings({', '.join(changed)})"
+
+
+OPTIONS: Mapping[str, Option[Any]] = MappingProxyType(
+    {name: value for name, value in vars(Settings).items() if isinstance(value, Option)}
+)
+"""All options by name, in the order of the table."""
+
+
+def read_value(name: str, value: object, base: Path) -> object:
+    """The typed value for option `name`. Raises ConfigError naming the option and its allowed values."""
+    option = OPTIONS.get(name)
+    if option is None:
+        raise ConfigError(f"{name} is not an option{nearest(name, list(OPTIONS))}")
+    try:
+        return option.read(value, base)
+    except ValueError as error:
+        raise ConfigError(f"{name} {error}") from None

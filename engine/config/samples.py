@@ -1,0 +1,130 @@
+"""The sample files and the README's table, drawn from the option table. A test keeps the files in step.
+
+`python -c "from engine.config.samples import write; write()"` in the source tree writes them again.
+"""
+
+import textwrap
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from engine.config.option_types import ChoiceOption, Option
+from engine.config.options import OPTIONS
+
+_WIDTH = 78
+_SET = {"HOST": "vcenter.example.com", "USERNAME": "vcb@vsphere.local", "TRANSPORT_MODE": "nbdssl"}
+"""What the samples set; everything else stands there as its commented default."""
+_EXAMPLES = {
+    "PASSWORD": "",
+    "PASSWORD_FILE": "/etc/vcb/password",
+    "CA_FILE": "/etc/vcb/vcenter-ca.pem",
+    "THUMBPRINT": ":".join(["AB"] * 32),
+    "EXCLUDE_DISKS": "scsi0:1",
+    "TRANSPORT_FALLBACK": "https",
+}
+"""What stands in a commented line instead of an empty default."""
+
+
+def files() -> dict[str, str]:
+    """Every sample file: name and content."""
+    return {
+        "config.js": config_js(),
+        "vcb.toml": toml(),
+        "minimal.toml": "".join(f'{name} = "{value}"\n' for name, value in _SET.items()),
+        "minimal.js": "".join(f'{name}="{value}";\n' for name, value in _SET.items()),
+    }
+
+
+def write(directory: Path | None = None) -> None:
+    """Writes the sample files, by default into the source tree's sample_configs/."""
+    target = directory or Path(__file__).parents[2] / "sample_configs"
+    for name, content in files().items():
+        (target / name).write_text(content, encoding="utf-8")
+
+
+def config_js() -> str:
+    """All options in VCB's own form."""
+    parts = [
+        _comment_js("Configuration of vcb-console, in the form of VCB's config.js.\n\n"
+                    'A setting is NAME="value"; and a line after // is a comment: take the // away to set it. '
+                    "A backslash is written twice. What is commented shows the default, or an example.")
+    ]  # fmt: skip
+    for option in OPTIONS.values():
+        parts.append(_comment_js(_about(option)))
+        value = _SET.get(option.name, _commented(option)).replace("\\", "\\\\").replace('"', '\\"')
+        parts.append(f'{"" if option.name in _SET else "// "}{option.name}="{value}";\n')
+    return "\n".join(parts)
+
+
+def toml() -> str:
+    """All options in TOML, grouped."""
+    parts = [
+        _comment_toml("Configuration of vcb-console.\n\n"
+                      "A line after # is a comment: take the # away to set the option. What is commented shows the "
+                      "default, or an example.")
+    ]  # fmt: skip
+    for section, options in groupby(OPTIONS.values(), key=lambda option: option.section):
+        parts.append(f"\n# --- {section} ---\n")
+        for option in options:
+            prefix = "" if option.name in _SET else "# "
+            parts.append(f"\n{_comment_toml(_about(option))}{prefix}{option.name} = {_toml_value(option)}\n")
+    return "".join(parts)
+
+
+def markdown() -> str:
+    """The README's table of options."""
+    rows = ["| Option | Values | Default | Meaning |", "|---|---|---|---|"]
+    for option in OPTIONS.values():
+        values = "a text, never shown" if option.secret else option.allowed
+        default = f"`{option.text(option.default)}`" if option.text(option.default) else "none"
+        ours = "" if option.since == "VCB" else " *"
+        rows.append(f"| `{option.name}`{ours} | {values} | {default} | {option.help} |")
+    return "\n".join([*rows, "", "\\* not in VCB's config.js."]) + "\n"
+
+
+def _about(option: Option[Any]) -> str:
+    lines = [option.help]
+    if isinstance(option, ChoiceOption):
+        lines += [f"+) {word}: {meaning}" for word, meaning in option.choices.items()]
+    elif option.kind in ("number", "size", "floor", "choices"):
+        lines.append(f"Allowed: {option.allowed}.")
+    if default := option.text(option.default):
+        lines.append(f"Default: {default}{' ' + option.unit if option.unit and option.kind == 'number' else ''}")
+    if option.since != "VCB":
+        lines.append("Not an option of VCB.")
+    return "\n".join(lines)
+
+
+def _commented(option: Option[Any]) -> str:
+    return option.text(option.default) or _EXAMPLES.get(option.name, "")
+
+
+def _toml_value(option: Option[Any]) -> str:
+    text = _SET.get(option.name, _commented(option))
+    if option.kind == "number":
+        return text
+    if option.kind in ("choices", "texts"):
+        return f"[{', '.join(_toml_text(item.strip()) for item in text.split(','))}]"
+    return _toml_text(text)
+
+
+def _toml_text(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _wrapped(text: str, prefix: str) -> list[str]:
+    lines: list[str] = []
+    for paragraph in text.split("\n"):
+        hanging = prefix + ("   " if paragraph.startswith("+) ") else "")
+        wrapped = textwrap.wrap(paragraph, _WIDTH, initial_indent=prefix, subsequent_indent=hanging,
+                                break_long_words=False, break_on_hyphens=False)  # fmt: skip
+        lines += wrapped or [prefix.rstrip()]
+    return lines
+
+
+def _comment_js(text: str) -> str:
+    return "\n".join(["/*", *_wrapped(text, " * "), " */"]) + ("\n" if text.startswith("Configuration") else "")
+
+
+def _comment_toml(text: str) -> str:
+    return "\n".join(_wrapped(text, "# ")) + "\n"

@@ -1,0 +1,233 @@
+/*
+ * Configuration of vcb-console, in the form of VCB's config.js.
+ *
+ * A setting is NAME="value"; and a line after // is a comment: take the //
+ * away to set it. A backslash is written twice. What is commented shows the
+ * default, or an example.
+ */
+
+/*
+ * Directory in which every job makes its own directory, named after the
+ * backup type and the VM. It must exist before the first backup.
+ * Default: /var/lib/vcb
+ */
+// BACKUPROOT="/var/lib/vcb";
+
+/*
+ * Space that stays free in BACKUPROOT: a backup that would go below it does
+ * not start, and one that gets there stops.
+ * Allowed: a size such as 10 GiB, or a share such as 5%.
+ * Default: 1 GiB
+ * Not an option of VCB.
+ */
+// KEEP_FREE="1 GiB";
+
+/*
+ * vCenter Server or ESXi host to connect to. Mandatory.
+ */
+HOST="vcenter.example.com";
+
+/*
+ * TCP port of the vSphere API (VCB 1.0 used 902).
+ * Allowed: a whole number from 1 to 65535.
+ * Default: 443
+ */
+// PORT="443";
+
+/*
+ * Account that the backup logs on with. Mandatory. __sspi__ asks for
+ * integrated Windows logon.
+ */
+USERNAME="vcb@vsphere.local";
+
+/*
+ * Password of USERNAME, in plain text. Overrides every other source, so leave
+ * it out when one of them is used: PASSWORD_FILE, the systemd credential
+ * vcb-password, the keyring, or the prompt.
+ */
+// PASSWORD="";
+
+/*
+ * File whose first line is the password; only its owner may read it (mode
+ * 0600).
+ * Not an option of VCB.
+ */
+// PASSWORD_FILE="/etc/vcb/password";
+
+/*
+ * PEM file with the certificate authorities trusted for vCenter and the ESXi
+ * hosts (vCenter offers its own at https://HOST/certs/download.zip).
+ * Not an option of VCB.
+ */
+// CA_FILE="/etc/vcb/vcenter-ca.pem";
+
+/*
+ * SHA-256 fingerprint of the one certificate to accept from HOST, for a
+ * server whose CA is not at hand.
+ * Not an option of VCB.
+ */
+// THUMBPRINT="AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB";
+
+/*
+ * How long an API call or a transfer may stand still before it counts as
+ * lost.
+ * Allowed: a whole number from 5 to 3600 seconds.
+ * Default: 60 seconds
+ * Not an option of VCB.
+ */
+// HTTP_TIMEOUT="60";
+
+/*
+ * How disk data comes to the proxy. Exactly this mode is used; nothing else
+ * is tried silently.
+ * +) san: the proxy reads the datastore's LUN directly; needs VMFS storage
+ *    that the proxy can see
+ * +) nbd: over the network from the ESXi host, port 902; disk data travels in
+ *    the clear
+ * +) nbdssl: as nbd, inside TLS
+ * +) hotadd: the proxy is itself a VM and gets the disks attached
+ * +) https: the export lease on port 443: a stream that ESXi makes, every
+ *    allocated block of it
+ * Default: san
+ */
+TRANSPORT_MODE="nbdssl";
+
+/*
+ * Modes to try, in this order, when a disk cannot be read by TRANSPORT_MODE.
+ * Each use is reported. Empty: no fallback.
+ * Allowed: a list of san, nbd, nbdssl, hotadd, https.
+ * Not an option of VCB.
+ */
+// TRANSPORT_FALLBACK="https";
+
+/*
+ * Connections per disk in the modes nbd and nbdssl.
+ * Allowed: a whole number from 1 to 8.
+ * Default: 2
+ * Not an option of VCB.
+ */
+// NFC_CONNECTIONS="2";
+
+/*
+ * Size of one read request in the modes nbd and nbdssl, if the server takes
+ * it.
+ * Allowed: a size from 64 KiB to 2 MiB.
+ * Default: 2 MiB
+ * Not an option of VCB.
+ */
+// NFC_BUFFER="2 MiB";
+
+/*
+ * Read requests in flight per connection in the modes nbd and nbdssl.
+ * Allowed: a whole number from 1 to 16.
+ * Default: 4
+ * Not an option of VCB.
+ */
+// NFC_REQUESTS="4";
+
+/*
+ * What the log records. 0 failures that end a job, 1 errors, 2 warnings, 3
+ * stages and results, 4 each step with its reason, 5 API calls, 6 wire
+ * traffic (redacted).
+ * Allowed: a whole number from 0 to 6.
+ * Default: 3
+ */
+// LOGLEVEL="3";
+
+/*
+ * Who makes and who removes the snapshot _VCB-BACKUP_ that the backup reads
+ * from.
+ * +) automatic: created for the backup, removed after it
+ * +) manual: exactly one must exist; it is neither created nor removed
+ * +) createonly: created for the backup, left in place
+ * +) deleteonly: exactly one must exist; it is removed after the backup
+ * Default: automatic
+ */
+// SNAPSHOT_POLICY="automatic";
+
+/*
+ * Whether the guest is brought to rest for the snapshot. The state really
+ * reached is recorded either way.
+ * +) auto: quiesce where the guest can; else take the snapshot
+ *    crash-consistent, with a warning
+ * +) required: no quiesced snapshot, no backup
+ * +) off: crash-consistent
+ * Default: auto
+ * Not an option of VCB.
+ */
+// QUIESCE="auto";
+
+/*
+ * How long the guest may take to come to rest.
+ * Allowed: a whole number from 5 to 240 minutes.
+ * Default: 15 minutes
+ * Not an option of VCB.
+ */
+// QUIESCE_TIMEOUT="15";
+
+/*
+ * How a VM given as a bare word is found.
+ * +) ipaddr: by the IP address or DNS name that VMware Tools report
+ * +) name: by the name in the inventory, which must be unique
+ * Default: ipaddr
+ */
+// VM_LOOKUP_METHOD="ipaddr";
+
+/*
+ * Disks to leave out, by name or label: "scsi0:1, Hard disk 3". They are
+ * shown as skipped by the operator.
+ * Not an option of VCB.
+ */
+// EXCLUDE_DISKS="scsi0:1";
+
+/*
+ * What to do when the job's directory exists already.
+ * +) fail: the job fails
+ * +) delete: it is removed, and the backup snapshot that belongs to it; if
+ *    that fails, so does the job
+ * Default: fail
+ */
+// PREEXISTING_MOUNTPOINT="fail";
+
+/*
+ * What to do when a backup snapshot exists where one is to be created. With
+ * TRANSPORT_MODE hotadd it must equal PREEXISTING_MOUNTPOINT.
+ * +) fail: the job fails
+ * +) delete: it is removed; only if that succeeds does the job go on
+ * Default: fail
+ */
+// PREEXISTING_VCB_SNAPSHOT="fail";
+
+/*
+ * How often an operation that failed is tried again; 0 is never. Only
+ * failures that time can heal count: a busy VM, a locked file, a lost
+ * connection.
+ * Allowed: a whole number from 0 to 100.
+ * Default: 0
+ */
+// MAX_RETRIES="0";
+
+/*
+ * Wait before each retry; matters only when MAX_RETRIES is above 0.
+ * Allowed: a whole number from 0 to 86400 seconds.
+ * Default: 10 seconds
+ */
+// BACKOFF_TIME="10";
+
+/*
+ * What the exported disks become.
+ * +) compact: streamOptimized VMDK: compressed, only what holds data
+ * +) flat: a raw file with its VMDK descriptor; sparse where the disk is
+ *    empty
+ * Default: compact
+ * Not an option of VCB.
+ */
+// EXPORT_FORMAT="compact";
+
+/*
+ * Threads that compress; 0 is one per processor.
+ * Allowed: a whole number from 0 to 256.
+ * Default: 0
+ * Not an option of VCB.
+ */
+// COMPRESSION_THREADS="0";

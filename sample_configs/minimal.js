@@ -1,0 +1,3 @@
+HOST="vcenter.example.com";
+USERNAME="vcb@vsphere.local";
+TRANSPORT_MODE="nbdssl";
