@@ -31,7 +31,9 @@ class _Gathering:
             self.origins[name] = origin
         except ConfigError as error:
             rule = "value" if name in OPTIONS else "unknown-option"
-            self.findings.append(Finding(rule, "error", error.sentence, (name,), file=place, line=origin.line))
+            self.findings.append(
+                Finding(rule, "error", error.sentence, (name,), file=place, line=origin.line, column=origin.column)
+            )
 
 
 def load(file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, str]) -> Settings:
@@ -99,7 +101,9 @@ def _from_file(gathering: _Gathering, file: Path) -> None:
     document = configjs.parse(data, file)
     gathering.findings += document.findings
     for name, assignment in document.effective().items():
-        gathering.take(name, assignment.value, Origin("file", file, assignment.line), base)
+        origin = Origin("file", file, assignment.line, assignment.value_token.column)
+        gathering.take(name, assignment.value, origin, base)
+    gathering.findings.sort(key=lambda finding: (finding.line, finding.column))
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

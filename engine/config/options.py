@@ -51,6 +51,7 @@ class Origin:
     kind: str = "default"
     file: Path | None = None
     line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.file else self.kind
