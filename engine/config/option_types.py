@@ -270,7 +270,7 @@ class Floor:
     size: int = 0
     percent: int = 0
 
-    def of(self, total: int) -> int:
+    def bytes_of(self, total: int) -> int:
         """Bytes to keep free in a file system of `total` bytes."""
         return self.size + total * self.percent // 100
 

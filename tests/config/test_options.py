@@ -153,5 +153,5 @@ def test_but_keeps_the_rest() -> None:
 
 
 def test_floor() -> None:
-    assert Floor(percent=5).of(1000) == 50
-    assert Floor(size=7).of(1000) == 7
+    assert Floor(percent=5).bytes_of(1000) == 50
+    assert Floor(size=7).bytes_of(1000) == 7
