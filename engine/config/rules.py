@@ -37,8 +37,8 @@ def _finding(settings: Settings, rule_id: str, severity: Severity, text: str, fi
 def _mandatory(settings: Settings) -> Iterator[Finding]:
     for name, option in OPTIONS.items():
         if option.required and not settings.value_of(name):
-            text = f"{name} is not set, and it has no default"
-            fix = f"set it in the configuration file, as VCB_{name}, or by --{name.lower()}"
+            text = f"{name} is not set, and it has no default."
+            fix = f"Set it in the configuration file, as VCB_{name}, or by --{name.lower()}."
             yield _finding(settings, "mandatory", "error", text, fix, name)
 
 
@@ -50,8 +50,8 @@ def _hotadd_pair(settings: Settings) -> Iterator[Finding]:
             "hotadd-preexisting-equal",
             "error",
             f"with TRANSPORT_MODE hotadd, PREEXISTING_MOUNTPOINT ({mountpoint}) and PREEXISTING_VCB_SNAPSHOT "
-            f"({snapshot}) must be equal: the old snapshot cannot go while its disks are attached to the proxy",
-            "give both the same value",
+            f"({snapshot}) must be equal: the old snapshot cannot go while its disks are attached to the proxy.",
+            "Give both the same value.",
             "PREEXISTING_MOUNTPOINT",
             "PREEXISTING_VCB_SNAPSHOT",
             "TRANSPORT_MODE",
@@ -65,8 +65,8 @@ def _manual_mountpoint(settings: Settings) -> Iterator[Finding]:
             "manual-mountpoint-delete",
             "error",
             "SNAPSHOT_POLICY manual never removes a snapshot, but PREEXISTING_MOUNTPOINT delete removes the one that "
-            "belongs to the old mount point",
-            "set PREEXISTING_MOUNTPOINT to fail, or choose another SNAPSHOT_POLICY",
+            "belongs to the old mount point.",
+            "Set PREEXISTING_MOUNTPOINT to fail, or choose another SNAPSHOT_POLICY.",
             "PREEXISTING_MOUNTPOINT",
             "SNAPSHOT_POLICY",
         )
@@ -79,8 +79,8 @@ def _sspi(settings: Settings) -> Iterator[Finding]:
             "sspi",
             "error",
             f"USERNAME {SSPI} asks for integrated Windows logon, which this program cannot do: it needs a Windows "
-            "session of the backup account, and it is not an account name to try with a password",
-            "create an account for the backup and put its name into USERNAME",
+            "session of the backup account, and it is not an account name to try with a password.",
+            "Create an account for the backup and put its name into USERNAME.",
             "USERNAME",
         )
 
@@ -94,8 +94,8 @@ def _password(settings: Settings) -> Iterator[Finding]:
             settings,
             "password-readable",
             "error",
-            f"PASSWORD stands in {origin.file}, which other users of this machine may read",
-            f"chmod 600 {origin.file}, or move the password to PASSWORD_FILE",
+            f"PASSWORD stands in {origin.file}, which other users of this machine may read.",
+            f"Run chmod 600 {origin.file}, or move the password to PASSWORD_FILE.",
             "PASSWORD",
         )
     elif origin.file or origin.kind == "environment":
@@ -104,8 +104,8 @@ def _password(settings: Settings) -> Iterator[Finding]:
             settings,
             "password-plain",
             "warning",
-            f"PASSWORD stands {where} in plain text and overrides every other source",
-            "use PASSWORD_FILE, the systemd credential vcb-password, or the keyring",
+            f"PASSWORD stands {where} in plain text and overrides every other source.",
+            "Use PASSWORD_FILE, the systemd credential vcb-password, or the keyring.",
             "PASSWORD",
         )
 
@@ -119,47 +119,47 @@ def _open_to_others(file: Path) -> bool:
 
 def _clear_network(settings: Settings) -> Iterator[Finding]:
     if settings.TRANSPORT_MODE == "nbd":
-        text = "TRANSPORT_MODE nbd sends the disks' contents over the network unencrypted"
-        yield _finding(settings, "nbd-clear", "warning", text, "use nbdssl unless the network is yours alone",
+        text = "TRANSPORT_MODE nbd sends the disks' contents over the network unencrypted."
+        yield _finding(settings, "nbd-clear", "warning", text, "Use nbdssl unless the network is yours alone.",
                        "TRANSPORT_MODE")  # fmt: skip
     if "nbd" in settings.TRANSPORT_FALLBACK and settings.TRANSPORT_MODE != "nbd":
-        text = "TRANSPORT_FALLBACK contains nbd: a fallback may send the disks' contents unencrypted"
-        yield _finding(settings, "fallback-clear", "warning", text, "use nbdssl there", "TRANSPORT_FALLBACK")
+        text = "TRANSPORT_FALLBACK contains nbd: a fallback may send the disks' contents unencrypted."
+        yield _finding(settings, "fallback-clear", "warning", text, "Use nbdssl there.", "TRANSPORT_FALLBACK")
 
 
 def _fallback_repeats(settings: Settings) -> Iterator[Finding]:
     if settings.TRANSPORT_MODE in settings.TRANSPORT_FALLBACK:
-        text = f"TRANSPORT_FALLBACK repeats TRANSPORT_MODE {settings.TRANSPORT_MODE}; it is tried once"
-        yield _finding(settings, "fallback-repeats", "note", text, "take it out of the list", "TRANSPORT_FALLBACK")
+        text = f"TRANSPORT_FALLBACK repeats TRANSPORT_MODE {settings.TRANSPORT_MODE}; it is tried once."
+        yield _finding(settings, "fallback-repeats", "note", text, "Take it out of the list.", "TRANSPORT_FALLBACK")
 
 
 def _old_port(settings: Settings) -> Iterator[Finding]:
     if settings.PORT == 902:
-        text = "PORT is 902, the default of VCB 1.0; the vSphere API answers on 443, and disk data finds 902 by itself"
-        yield _finding(settings, "port-902", "warning", text, "set PORT to 443", "PORT")
+        text = "PORT is 902, the default of VCB 1.0; the vSphere API answers on 443, and disk data finds 902 by itself."
+        yield _finding(settings, "port-902", "warning", text, "Set PORT to 443.", "PORT")
 
 
 def _two_trusts(settings: Settings) -> Iterator[Finding]:
     if settings.CA_FILE and settings.THUMBPRINT:
-        text = "CA_FILE and THUMBPRINT are both set; HOST must show exactly the certificate of THUMBPRINT"
-        yield _finding(settings, "two-trusts", "note", text, "leave one of them out", "THUMBPRINT", "CA_FILE")
+        text = "CA_FILE and THUMBPRINT are both set; HOST must show exactly the certificate of THUMBPRINT."
+        yield _finding(settings, "two-trusts", "note", text, "Leave one of them out.", "THUMBPRINT", "CA_FILE")
 
 
 def _backoff(settings: Settings) -> Iterator[Finding]:
     if settings.MAX_RETRIES == 0 and settings.origin("BACKOFF_TIME").kind != "default":
-        text = "BACKOFF_TIME is set, but MAX_RETRIES is 0: nothing is ever tried again"
-        yield _finding(settings, "backoff-unused", "note", text, "set MAX_RETRIES as well", "BACKOFF_TIME")
+        text = "BACKOFF_TIME is set, but MAX_RETRIES is 0: nothing is ever tried again."
+        yield _finding(settings, "backoff-unused", "note", text, "Set MAX_RETRIES as well.", "BACKOFF_TIME")
 
 
 def _snapshot_pair(settings: Settings) -> Iterator[Finding]:
     policy, preexisting = settings.SNAPSHOT_POLICY, settings.PREEXISTING_VCB_SNAPSHOT
     if policy == "createonly" and preexisting == "fail":
-        text = "SNAPSHOT_POLICY createonly leaves its snapshot, so the next backup of the same VM fails on it"
-        fix = "remove the snapshot between the runs, or set PREEXISTING_VCB_SNAPSHOT to delete"
+        text = "SNAPSHOT_POLICY createonly leaves its snapshot, so the next backup of the same VM fails on it."
+        fix = "Remove the snapshot between the runs, or set PREEXISTING_VCB_SNAPSHOT to delete."
         yield _finding(settings, "createonly-repeats", "note", text, fix, "SNAPSHOT_POLICY")
     if policy in ("manual", "deleteonly") and preexisting == "delete":
-        text = f"PREEXISTING_VCB_SNAPSHOT has no effect with SNAPSHOT_POLICY {policy}, which needs the snapshot"
-        yield _finding(settings, "preexisting-unused", "note", text, "leave it out", "PREEXISTING_VCB_SNAPSHOT")
+        text = f"PREEXISTING_VCB_SNAPSHOT has no effect with SNAPSHOT_POLICY {policy}, which needs the snapshot."
+        yield _finding(settings, "preexisting-unused", "note", text, "Leave it out.", "PREEXISTING_VCB_SNAPSHOT")
 
 
 _RULES: tuple[Rule, ...] = (
