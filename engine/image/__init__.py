@@ -1,0 +1,1 @@
+"""The files that disk bytes become, and reading them back: `compact` (streamOptimized VMDK) and `flat`."""

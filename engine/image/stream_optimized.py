@@ -1,0 +1,115 @@
+"""Writing `compact`: a streamOptimized VMDK in which nothing that was written is written again.
+
+Layout: header (says "directory at the end"), descriptor, then for each 32 MiB of the disk that holds data its
+compressed grains and its grain table, then the grain directory, and a footer that repeats the header with the place
+of the directory. So the file can be hashed, and piped, while it grows. Source: VMware "Virtual Disk Format 5.0".
+"""
+
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+from isal import isal_zlib
+
+from engine.errors import ImageError
+from engine.image.descriptor import Descriptor, ExtentLine, disk_database
+from engine.image.direct_output import DirectOutput, Reserve
+from engine.image.sparse_header import (
+    GRAIN_MARKER,
+    GRAIN_SECTORS,
+    MAX_SECTOR,
+    SECTOR,
+    TABLE_SECTORS,
+    Marker,
+    SparseHeader,
+    marker,
+    sectors_of,
+)
+from engine.image.units import PackedUnit, UnitEncoder
+from engine.image.written import WrittenFile
+
+DEFLATE_LEVEL = 2
+"""isal's levels 0-3 reach 410, 420, 375 and 215 MB/s a core at ratios 0.49, 0.422, 0.418 and 0.414 (64 KiB grains)."""
+_TABLE_MARKER = marker(Marker.GRAIN_TABLE, TABLE_SECTORS)
+_PADDING = bytes(SECTOR)
+
+
+class CompactEncoder(UnitEncoder):
+    """Packs a unit as it will lie in the file: marked, compressed, sector-aligned grains.
+
+    `PackedUnit.grains` holds 1 + the sector of each grain relative to the start of `data`.
+    """
+
+    def _store(self, grain: int, data: memoryview) -> int:
+        compressed = isal_zlib.compress(data, DEFLATE_LEVEL)
+        start = self.fill
+        GRAIN_MARKER.pack_into(self.buffer, start, grain * GRAIN_SECTORS, len(compressed))
+        body = start + GRAIN_MARKER.size
+        end = body + len(compressed)
+        self.buffer[body:end] = compressed
+        self.fill = -(-end // SECTOR) * SECTOR
+        self.buffer[end : self.fill] = _PADDING[: self.fill - end]
+        return start // SECTOR + 1
+
+
+class CompactWriter:
+    """Appends packed units, in ascending order, to a new streamOptimized file.
+
+    Memory: the grain directory (4 bytes for each 32 MiB of the disk: 8 MiB for 62 TiB) and the output's buffers.
+    """
+
+    new_encoder = CompactEncoder
+
+    def __init__(
+        self,
+        target: Path,
+        capacity: int,
+        *,
+        reserve: Reserve | None = None,
+        pulse: Callable[[], None] | None = None,
+    ) -> None:
+        sectors = capacity // SECTOR
+        extent = ExtentLine("RDONLY", sectors, "SPARSE", target.name)
+        descriptor = Descriptor("streamOptimized", (extent,), ddb=disk_database(capacity))
+        self.cid = descriptor.cid
+        self._header = SparseHeader(sectors)
+        room = self._header.descriptor_size * SECTOR
+        text = descriptor.encoded()
+        if len(text) > room:
+            raise ImageError(f"The file name {target.name!r} is too long for a VMDK descriptor.")
+        self._directory = array("I", bytes(4 * self._header.tables))
+        self.output = DirectOutput(target, reserve=reserve, pulse=pulse)
+        overhead = self._header.overhead * SECTOR
+        self.output.write((self._header.pack() + text).ljust(overhead, b"\0"))
+
+    def append(self, unit: PackedUnit) -> None:
+        """Raises `ImageError` at 2 TiB of compressed data, where the format ends."""
+        if not unit.data:
+            return
+        base = self.output.position // SECTOR
+        table = base + len(unit.data) // SECTOR + 1
+        if table > MAX_SECTOR:
+            raise ImageError(
+                "The compressed disk is larger than 2 TiB, the most that the compact format can hold.",
+                hint="Use EXPORT_FORMAT flat for this disk.",
+            )
+        grains = array("I", [entry and entry - 1 + base for entry in unit.grains])
+        self.output.write(unit.data)
+        self.output.write(_TABLE_MARKER)
+        self.output.write(grains.tobytes())
+        self._directory[unit.index] = table
+
+    def finish(self) -> tuple[WrittenFile, ...]:
+        directory = self._directory.tobytes()
+        size = sectors_of(len(directory))
+        self.output.write(marker(Marker.GRAIN_DIRECTORY, size))
+        place = self.output.position // SECTOR
+        self.output.write(directory.ljust(size * SECTOR, b"\0"))
+        self.output.write(marker(Marker.FOOTER, 1))
+        self.output.write(self._header.at(place).pack())
+        self.output.write(marker(Marker.END, 0))
+        return (self.output.close(),)
+
+    def abort(self) -> None:
+        """Removes what was written. Safe more than once."""
+        self.output.abort()
