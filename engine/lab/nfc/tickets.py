@@ -1,0 +1,57 @@
+"""NFC tickets: what a session id given out over SOAP allows on the NFC port, once."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """`disk_key` is None for a ticket that names no disk: any disk file of the VM may then be opened."""
+
+    session_id: str
+    vm: str
+    disk_key: int | None
+    writable: bool
+    service: str
+    host: str
+    expires: float
+
+
+class TicketOffice:
+    """Issues tickets and lets each be claimed once, before it expires."""
+
+    def __init__(self, lifetime: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.lifetime = lifetime
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: dict[str, Ticket] = {}
+
+    def issue(self, *, vm: str, disk_key: int | None, writable: bool, service: str, host: str) -> Ticket:
+        ticket = Ticket(_session_id(), vm, disk_key, writable, service, host, self._clock() + self.lifetime)
+        with self._lock:
+            self._open = {key: held for key, held in self._open.items() if held.expires > self._clock()}
+            self._open[ticket.session_id] = ticket
+        return ticket
+
+    def claim(self, session_id: str) -> Ticket | None:
+        """The ticket, which is spent from now on; None when it is unknown, spent or expired."""
+        with self._lock:
+            ticket = self._open.pop(session_id, None)
+        return ticket if ticket and ticket.expires > self._clock() else None
+
+    @property
+    def outstanding(self) -> int:
+        """Tickets that were issued and not yet presented (expired ones count until the next is issued)."""
+        with self._lock:
+            return len(self._open)
+
+
+def _session_id() -> str:
+    """As ESXi writes it: five groups of hexadecimal digits, the first byte 0x52."""
+    digits = "52" + secrets.token_hex(15)
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
