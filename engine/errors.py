@@ -1,30 +1,30 @@
 """Every way in which the engine can fail.
 
-    VcbError
-    ├── ConfigError              a setting, file or argument is wrong                         (exit code 2)
-    │   └── SpecError            a VM specification that cannot be read
-    ├── TrustError               a certificate that nobody approved, or that changed
-    ├── ConnectError             a server that cannot be reached                              transient
-    ├── LoginError               refused credentials: never tried twice
-    ├── SessionLost              the session ended under us                                   transient
-    ├── PrivilegeError           a privilege is missing; names it and the entity
-    ├── VmNotFound               nothing matches the specification
-    ├── VmAmbiguous              more than one VM matches; lists them
-    ├── VmUnsuitable             this VM cannot be backed up now (template, disconnected, gone)
-    ├── PolicyError              SNAPSHOT_POLICY or PREEXISTING_* forbid going on
-    ├── BusyError                another operation holds the VM or a file                     transient
-    ├── SnapshotError            the snapshot could not be made
-    │   └── QuiesceError         the guest could not be quiesced
-    ├── CleanupError             something we made could not be removed; says what is left
-    ├── VsphereError             any other fault of vCenter or ESXi, with its name
-    ├── TransportError           the disk cannot be read this way
-    │   ├── ConnectionLost       the data connection dropped                                  transient
-    │   └── LeaseError           the export lease ended before the data
-    ├── ImageError               a disk image that is malformed or not what it should be
-    ├── VerifyError              what was written is not what was read
-    ├── TargetError              BACKUPROOT or the medium refuses (missing, not ours, read-only)
-    │   └── TargetFull           no space left there
-    └── Cancelled                the operator said stop                                       (exit code 130)
+VcbError
+├── ConfigError              a setting, file or argument is wrong                         (exit code 2)
+│   └── SpecError            a VM specification that cannot be read
+├── TrustError               a certificate that nobody approved, or that changed
+├── ConnectError             a server that cannot be reached                              transient
+├── LoginError               refused credentials: never tried twice
+├── SessionLost              the session ended under us                                   transient
+├── PrivilegeError           a privilege is missing; names it and the entity
+├── VmNotFound               nothing matches the specification
+├── VmAmbiguous              more than one VM matches; lists them
+├── VmUnsuitable             this VM cannot be backed up now (template, disconnected, gone)
+├── PolicyError              SNAPSHOT_POLICY or PREEXISTING_* forbid going on
+├── BusyError                another operation holds the VM or a file                     transient
+├── SnapshotError            the snapshot could not be made
+│   └── QuiesceError         the guest could not be quiesced
+├── CleanupError             something we made could not be removed; says what is left
+├── VsphereError             any other fault of vCenter or ESXi, with its name
+├── TransportError           the disk cannot be read this way
+│   ├── ConnectionLost       the data connection dropped                                  transient
+│   └── LeaseError           the export lease ended before the data
+├── ImageError               a disk image that is malformed or not what it should be
+├── VerifyError              what was written is not what was read
+├── TargetError              BACKUPROOT or the medium refuses (missing, not ours, read-only)
+│   └── TargetFull           no space left there
+└── Cancelled                the operator said stop                                       (exit code 130)
 """
 
 from typing import ClassVar
@@ -41,9 +41,7 @@ class VcbError(Exception):
     exit_code: ClassVar[int] = 1
     transient: bool = False
 
-    def __init__(
-        self, sentence: str, *, fault: str = "", hint: str = "", transient: bool | None = None
-    ) -> None:
+    def __init__(self, sentence: str, *, fault: str = "", hint: str = "", transient: bool | None = None) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.fault = fault
@@ -185,8 +183,11 @@ class TargetFull(TargetError):
 
 
 class Cancelled(VcbError):
+    """`result` is what the operation had made when it stopped (a snapshot's moref), for whoever must undo it."""
+
     code = "cancelled"
     exit_code = 130
+    result: object = None
 
     def __init__(self, sentence: str = "Cancelled by the operator.") -> None:
         super().__init__(sentence)

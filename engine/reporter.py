@@ -39,10 +39,9 @@ class Reporter:
 
     def emit(self, event: Event) -> None:
         """Stamps time and scope, redacts every text, and hands the event to the sink."""
-        changes: dict[str, Any] = {"at": event.at or time.time()}
-        for field, own in (("vm", self.vm), ("disk", self.disk), ("stage", self.stage_name)):
-            if own and not getattr(event, field):
-                changes[field] = own
+        scope = {"vm": self.vm, "disk": self.disk, "stage": self.stage_name}
+        changes: dict[str, Any] = {field: own for field, own in scope.items() if own and not getattr(event, field)}
+        changes["at"] = event.at or time.time()
         for field in event.__struct_fields__:
             value = getattr(event, field)
             if isinstance(value, str) and (clean := redact(value)) != value:

@@ -1,0 +1,171 @@
+"""One VM's backup, from lookup to result: the stages in their order, and the way back from each of them."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+
+from engine.cancel import CancelToken
+from engine.errors import Cancelled, VcbError
+from engine.events import DiskSkipped, PlanMade, Stage
+from engine.flow.consolidation import settle_consolidation
+from engine.flow.exporters import Exporter, open_exporter
+from engine.flow.job_context import JobContext
+from engine.flow.ledger import Kind
+from engine.flow.locks import vm_lock
+from engine.flow.mount_step import MountStep
+from engine.flow.outcome import Outcome
+from engine.flow.plan import Plan
+from engine.flow.point_files import ConfigurationFiles, planned_names, prove
+from engine.flow.snapshot_step import SnapshotStep
+from engine.flow.survey import look_up, make_plan
+from engine.loglevel import LogLevel
+from engine.reporter import Reporter
+
+
+class VmBackup:
+    """One run for one VM. `keep_mounted` ends it after the proof, with mount point and snapshot in place (vcb mount).
+
+    `run` raises no VcbError: it ends in `outcome`, whatever happened, after undoing what must not stay.
+    """
+
+    def __init__(self, job: JobContext, outcome: Outcome, *, keep_mounted: bool) -> None:
+        self._job, self._outcome, self._keep_mounted = job, outcome, keep_mounted
+        self._mount: MountStep | None = None
+        self._snapshot: SnapshotStep | None = None
+        self._exporter: Exporter | None = None
+
+    def run(self, spec: str) -> None:
+        with ExitStack() as locks:
+            try:
+                plan = self._prepare(spec, locks)
+                if plan.exported:
+                    self._export(plan)
+                    self._publish(plan)
+                    if not self._keep_mounted:
+                        self._release(plan)
+            except VcbError as error:
+                self._outcome.error = error
+                self._undo()
+            except BaseException:
+                self._undo()
+                raise
+
+    def _prepare(self, spec: str, locks: ExitStack) -> Plan:
+        job, outcome = self._job, self._outcome
+        with self._stage(Stage.LOOKUP):
+            moref = look_up(job, spec)
+        with self._stage(Stage.CHECKS) as report:
+            vcenter = job.session.instance_uuid
+            locks.enter_context(vm_lock(job.state, vcenter, moref, job.id))
+            job.ledger.intent(Kind.JOB, vm=moref, vcenter=vcenter, pid=os.getpid(), proxy=job.state.proxy_id)
+            plan = outcome.plan = make_plan(job, moref)
+            job.report = job.report.bind(vm=plan.vm.name)
+            _announce(plan, report.bind(vm=plan.vm.name))
+            if plan.obstacle is not None:
+                raise plan.obstacle
+            outcome.note_skipped()
+            if not plan.exported:
+                outcome.exceptions.append("No disk of this VM can be backed up; nothing was written.")
+        return plan
+
+    def _export(self, plan: Plan) -> None:
+        job, outcome = self._job, self._outcome
+        self._mount = MountStep(job, plan, planned_names(plan))
+        with self._stage(Stage.MOUNT_POINT):
+            self._mount.prepare()
+        self._snapshot = SnapshotStep(job, plan, outcome)
+        with self._stage(Stage.SNAPSHOT):
+            snapshot = self._snapshot.take()
+            self._mount.belongs(snapshot.moref)
+        with self._stage(Stage.OPEN) as report:
+            self._exporter = open_exporter(job, plan, snapshot, report)
+            outcome.transport = self._exporter.transport
+        directory = self._mount.directory
+        with self._stage(Stage.EXPORT) as report:
+            for planned in plan.exported:
+                disk_report = report.bind(disk=planned.disk.name)
+                outcome.disks.append(self._exporter.export(planned.disk.key, directory, disk_report))
+            manifest = ConfigurationFiles(job, plan, snapshot, outcome, directory, report).save()
+            exporter, self._exporter = self._exporter, None
+            exporter.finish()
+        with self._stage(Stage.VERIFY) as report:
+            prove(directory, manifest, job.cancel, report)
+
+    def _publish(self, plan: Plan) -> None:
+        assert self._mount is not None
+        with self._stage(Stage.MEDIA) as report:
+            if self._keep_mounted:
+                self._outcome.point = self._mount.publish_mount()
+                self._outcome.snapshot_fate = "in place until vcb unmount"
+            else:
+                self._outcome.point = self._mount.publish_point(datetime.now(UTC))
+            report.log(LogLevel.STAGE, f"{plan.vm.name} is in {self._outcome.point}.")
+
+    def _release(self, plan: Plan) -> None:
+        """The point is safe, and only clean-up remains: a cancel comes too late, and a failure is an exception."""
+        self._job.cancel = CancelToken()
+        with self._stage(Stage.UNMOUNT) as report:
+            report.step("The mount point became the restore point; nothing is left of it.")
+        failures = self._attempt(lambda: self._settle(succeeded=True))
+        failures += self._attempt(lambda: self._consolidate(plan))
+        self._outcome.exceptions += failures
+
+    def _settle(self, *, succeeded: bool) -> None:
+        step, self._snapshot = self._snapshot, None
+        assert step is not None
+        with self._stage(Stage.REMOVE_SNAPSHOT) as report:
+            step.settle(succeeded=succeeded)
+            report.step(f"Snapshot {self._outcome.snapshot}: {self._outcome.snapshot_fate}.")
+
+    def _consolidate(self, plan: Plan) -> None:
+        with self._stage(Stage.CONSOLIDATION) as report:
+            vm = plan.vm
+            settle_consolidation(self._job, vm.moref, vm.name, self._outcome, report, before=vm.consolidation_needed)
+
+    def _undo(self) -> None:
+        """The way back, newest first. Each part is tried whatever became of the others; what stays is named."""
+        self._job.cancel = CancelToken()  # the operator's stop ends the work, never the clean-up
+        exporter, self._exporter = self._exporter, None
+        if exporter is not None:
+            self._attempt(exporter.abort)
+        if self._snapshot is not None and self._snapshot.snapshot is not None:
+            self._attempt(lambda: self._settle(succeeded=False))
+        if self._mount is not None:
+            self._attempt(self._mount.discard)
+
+    def _attempt(self, undo: Callable[[], None]) -> list[str]:
+        """Runs one part of the clean-up; a failure is reported and remembered as a left-over."""
+        try:
+            undo()
+        except VcbError as error:
+            self._job.report.error(error)
+            self._outcome.leftovers.append(error.sentence)
+            return [error.sentence]
+        return []
+
+    @contextmanager
+    def _stage(self, stage: Stage) -> Iterator[Reporter]:
+        """One stage: its events, its row in the outcome, and the operator's chance to stop before it."""
+        self._job.cancel.check()
+        began, how = time.monotonic(), "failed"
+        try:
+            with self._job.report.stage(stage) as report:
+                yield report
+            how = "ok"
+        except Cancelled:
+            how = "cancelled"
+            raise
+        finally:
+            seconds = time.monotonic() - began
+            self._outcome.stages.append({"stage": stage.value, "seconds": seconds, "outcome": how})
+
+
+def _announce(plan: Plan, report: Reporter) -> None:
+    report.emit(PlanMade(plan=plan.to_json()))
+    for warning in plan.warnings:
+        report.warning(warning)
+    for planned in plan.skipped:
+        assert planned.skip is not None
+        report.emit(DiskSkipped(disk=planned.disk.name, code=planned.skip.code, reason=planned.skip.text))

@@ -1,0 +1,77 @@
+"""Which exporter carries a run: TRANSPORT_MODE, and only where the operator configured it, a fallback."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from engine.errors import TransportError
+from engine.events import Fallback
+from engine.flow.job_context import JobContext
+from engine.flow.lease_exporter import LeaseExporter
+from engine.flow.nfc_exporter import NfcExporter
+from engine.flow.outcome import DiskOutcome
+from engine.flow.plan import Plan
+from engine.flow.retry import with_retries
+from engine.reporter import Reporter
+from engine.vsphere.disks import Disk
+from engine.vsphere.snapshots import Snapshot, frozen_disks
+
+
+class Exporter(Protocol):
+    """Opened for all disks of a run, or not at all. The rest of the flow knows no transport."""
+
+    transport: str
+    """The mode that really carries the bytes."""
+
+    def export(self, key: int, directory: Path, report: Reporter) -> DiskOutcome:
+        """Writes the disk with this deviceKey as the snapshot froze it."""
+        ...
+
+    def finish(self) -> None:
+        """All disks are written: gives back what the transport holds."""
+        ...
+
+    def abort(self) -> None:
+        """The run failed: the same, and the other side is told so."""
+        ...
+
+
+Opener = Callable[[JobContext, Plan, Snapshot, dict[int, Disk], Reporter], Exporter]
+_OPENERS: Mapping[str, Opener] = {
+    "nbd": lambda job, plan, snapshot, frozen, report: NfcExporter(job, plan, "nbd", frozen, report),
+    "nbdssl": lambda job, plan, snapshot, frozen, report: NfcExporter(job, plan, "nbdssl", frozen, report),
+    "https": LeaseExporter,
+}
+
+
+def open_exporter(job: JobContext, plan: Plan, snapshot: Snapshot, report: Reporter) -> Exporter:
+    """Opens every disk of the plan in TRANSPORT_MODE. Only when TRANSPORT_FALLBACK names other modes are those tried,
+    in their order, each use shown; the first that opens all disks carries them all."""
+    frozen = {disk.key: disk for disk in frozen_disks(job.session, snapshot.moref)}
+    missing = [planned.disk.name for planned in plan.exported if planned.disk.key not in frozen]
+    if missing:
+        raise TransportError(f"Snapshot {snapshot.moref} does not hold {', '.join(missing)}.")
+    modes = [plan.transport, *(mode for mode in job.settings.TRANSPORT_FALLBACK if mode != plan.transport)]
+    for position, mode in enumerate(modes[:-1], start=1):
+        try:
+            return _open(mode, job, plan, snapshot, frozen, report)
+        except TransportError as error:
+            report.emit(Fallback(asked=mode, used=modes[position], reason=str(error)))
+            report.warning(f"{mode} can't carry the disks: {error.sentence} Trying {modes[position]}.")
+    return _open(modes[-1], job, plan, snapshot, frozen, report)
+
+
+def _open(  # noqa: PLR0917
+    mode: str, job: JobContext, plan: Plan, snapshot: Snapshot, frozen: dict[int, Disk], report: Reporter
+) -> Exporter:
+    opener = _OPENERS.get(mode)
+    if opener is None:
+        raise TransportError(f"{mode} is not in this version.", hint="Use nbdssl, nbd or https.")
+    return with_retries(
+        lambda: opener(job, plan, snapshot, frozen, report),
+        doing=f"Opening the disks over {mode}",
+        retries=job.settings.MAX_RETRIES,
+        backoff=job.settings.BACKOFF_TIME,
+        report=report,
+        cancel=job.cancel,
+    )

@@ -1,0 +1,141 @@
+"""The engine's front door: plan, backup, mount and unmount, each one call that connects, works and answers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.cancel import CancelToken
+from engine.config.options import Settings
+from engine.config.secrets import password_for
+from engine.errors import ConfigError, VcbError
+from engine.events import Result
+from engine.flow.backup import VmBackup
+from engine.flow.job_context import JobContext
+from engine.flow.ledger import Ledger
+from engine.flow.outcome import Outcome
+from engine.flow.plan import Plan
+from engine.flow.survey import look_up, make_plan
+from engine.flow.unmount import unmount_directory
+from engine.loglevel import LogLevel
+from engine.reporter import Reporter
+from engine.state_directory import StateDirectory, new_job_id
+from engine.vsphere.session import Session, connect
+from engine.vsphere.trust import Trust
+
+Prompt = Callable[[], str]
+
+
+def plan(spec: str, settings: Settings, report: Reporter, cancel: CancelToken, *, prompt: Prompt | None = None) -> Plan:
+    """What a backup would do, without doing it. Raises VcbError when the VM can't be found or read; what would stop
+    the run itself is the plan's `obstacle`."""
+    with _job(settings, report, cancel, prompt, adopt=None, job_id="plan") as job:
+        return make_plan(job, look_up(job, spec))
+
+
+def backup(
+    spec: str,
+    settings: Settings,
+    report: Reporter,
+    cancel: CancelToken,
+    *,
+    adopt: str | None = None,
+    prompt: Prompt | None = None,
+) -> Outcome:
+    """Snapshot, export, verify, restore point, and everything removed that must not stay. Never raises VcbError."""
+    return _run(spec, settings, report, cancel, adopt=adopt, prompt=prompt, keep_mounted=False)
+
+
+def mount(
+    spec: str,
+    settings: Settings,
+    report: Reporter,
+    cancel: CancelToken,
+    *,
+    adopt: str | None = None,
+    prompt: Prompt | None = None,
+) -> Outcome:
+    """As `backup`, but mount point and snapshot stay until `unmount`. Never raises VcbError."""
+    return _run(spec, settings, report, cancel, adopt=adopt, prompt=prompt, keep_mounted=True)
+
+
+def unmount(
+    directory: Path, settings: Settings, report: Reporter, cancel: CancelToken, *, prompt: Prompt | None = None
+) -> Outcome:
+    """Removes a mount point of ours, and its snapshot as the policy it was mounted with says. Never raises VcbError."""
+    outcome = Outcome(new_job_id())
+    with _concluded(outcome, report), _job(settings, report, cancel, prompt, adopt=None, job_id=outcome.job) as job:
+        unmount_directory(job, directory, outcome)
+    return outcome
+
+
+def _run(
+    spec: str,
+    settings: Settings,
+    report: Reporter,
+    cancel: CancelToken,
+    *,
+    adopt: str | None,
+    prompt: Prompt | None,
+    keep_mounted: bool,
+) -> Outcome:
+    outcome = Outcome(new_job_id())
+    with _concluded(outcome, report), _job(settings, report, cancel, prompt, adopt=adopt, job_id=outcome.job) as job:
+        VmBackup(job, outcome, keep_mounted=keep_mounted).run(spec)
+    return outcome
+
+
+@contextmanager
+def _concluded(outcome: Outcome, report: Reporter) -> Iterator[None]:
+    """Whatever happened before or around the run ends in the outcome, and the outcome in the last event."""
+    try:
+        yield
+    except VcbError as error:
+        outcome.error = outcome.error or error
+    if outcome.error is not None:
+        report.error(outcome.error, LogLevel.FATAL)
+    report.emit(Result(state=outcome.state.value, sentence=outcome.sentence, summary=outcome.to_json()))
+
+
+@contextmanager
+def _job(
+    settings: Settings,
+    report: Reporter,
+    cancel: CancelToken,
+    prompt: Prompt | None,
+    *,
+    adopt: str | None,
+    job_id: str,
+) -> Iterator[JobContext]:
+    state = StateDirectory.default()
+    session = open_session(settings, report, prompt)
+    ledger = Ledger(state.job(job_id))
+    try:
+        session.start_keepalive()
+        yield JobContext(
+            id=job_id,
+            settings=settings,
+            session=session,
+            report=report,
+            cancel=cancel,
+            state=state,
+            ledger=ledger,
+            adopted=frozenset([adopt] if adopt else []),
+        )
+    finally:
+        ledger.close()
+        session.close()
+
+
+def open_session(settings: Settings, report: Reporter, prompt: Prompt | None) -> Session:
+    """A logged-in session as the settings say. Raises ConfigError, TrustError, ConnectError, LoginError."""
+    if not settings.HOST:
+        raise ConfigError("HOST is not set.", hint="Name the vCenter or ESXi host in the configuration, or --host.")
+    return connect(
+        settings.HOST,
+        settings.PORT,
+        settings.USERNAME,
+        password_for(settings, prompt),
+        Trust.from_settings(settings.CA_FILE, settings.THUMBPRINT or None),
+        report,
+        timeout=settings.HTTP_TIMEOUT,
+    )

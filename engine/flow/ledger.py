@@ -1,0 +1,126 @@
+"""The ledger: every side effect is written down, and on disk, before it is done.
+
+One `ledger.jsonl` a job. An entry is an intent; a later line with the same number tells its fate: `done` (the thing
+exists), `undone` (it is gone again), `left` (it stays, and why). Whoever reads the ledger of a dead job knows what may
+have been left behind: each entry whose last word is `intent` or `done`.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "ledger.jsonl"
+
+
+class Kind(StrEnum):
+    """What a job can leave behind."""
+
+    JOB = "job"
+    SNAPSHOT = "snapshot"
+    DIRECTORY = "directory"
+    LEASE = "lease"
+
+
+class Fate(StrEnum):
+    INTENT = "intent"
+    DONE = "done"
+    UNDONE = "undone"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One side effect as its last line tells it; `details` are merged over its lines."""
+
+    number: int
+    kind: Kind
+    fate: Fate
+    at: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """True while something may exist that nobody has accounted for."""
+        return self.fate in (Fate.INTENT, Fate.DONE)
+
+    def __str__(self) -> str:
+        what = self.details.get("path") or self.details.get("moref") or self.details.get("name", "")
+        return f"{self.kind} {what}".strip()
+
+
+class Ledger:
+    """Appends to one job's ledger; each line is fsynced before the call returns. The file is made by the first line:
+    a job that touched nothing leaves no ledger."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILE_NAME
+        self._entries: dict[int, Entry] = {}
+        self._fd = -1
+
+    def intent(self, kind: Kind, **details: Any) -> int:
+        """Announces a side effect; returns the number under which its fate is reported."""
+        number = len(self._entries) + 1
+        self._write(Entry(number, kind, Fate.INTENT, time.time(), details))
+        return number
+
+    def done(self, number: int, **details: Any) -> None:
+        self._follow(number, Fate.DONE, details)
+
+    def undone(self, number: int, **details: Any) -> None:
+        self._follow(number, Fate.UNDONE, details)
+
+    def left(self, number: int, why: str, **details: Any) -> None:
+        """It stays on purpose (a policy, a restore point), or because its removal failed."""
+        self._follow(number, Fate.LEFT, {**details, "why": why})
+
+    def open_entries(self) -> list[Entry]:
+        """What is there and must be undone, newest first."""
+        return [entry for entry in reversed(self._entries.values()) if entry.open and entry.kind is not Kind.JOB]
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _follow(self, number: int, fate: Fate, details: dict[str, Any]) -> None:
+        before = self._entries[number]
+        self._write(Entry(number, before.kind, fate, time.time(), {**before.details, **details}))
+
+    def _write(self, entry: Entry) -> None:
+        if self._fd < 0:
+            self._open()
+        line = {"number": entry.number, "kind": entry.kind, "fate": entry.fate, "at": entry.at, **entry.details}
+        os.write(self._fd, json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        os.fsync(self._fd)
+        self._entries[entry.number] = entry
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        directory_fd = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory_fd)
+        finally:
+            os.close(directory_fd)
+
+
+def read(path: Path) -> list[Entry]:
+    """The entries of a ledger file, each with its last fate. A torn last line (power loss) is ignored."""
+    entries: dict[int, Entry] = {}
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        fields = json.loads(line)
+        number, kind, fate, at = (fields.pop(name) for name in ("number", "kind", "fate", "at"))
+        details = {**entries[number].details, **fields} if number in entries else fields
+        entries[number] = Entry(number, Kind(kind), Fate(fate), at, details)
+    return list(entries.values())
+
+
+def ledgers(jobs: Path) -> Iterator[tuple[str, list[Entry]]]:
+    """(job id, entries) of every ledger under the jobs directory, oldest job first."""
+    for path in sorted(jobs.glob(f"*/{FILE_NAME}")):
+        yield path.parent.name, read(path)

@@ -1,0 +1,108 @@
+"""How a job ended: what it did to each disk, what it left, and why."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import Cancelled, VcbError
+from engine.events import ResultState
+from engine.flow.plan import EXCLUDED, Plan
+from engine.image.written import WrittenFile
+from engine.vsphere.disks import Disk
+
+
+@dataclass(slots=True)
+class DiskOutcome:
+    """One exported disk; all sizes bytes. `read` is what the transport delivered, `stored` the size of its files."""
+
+    disk: Disk
+    transport: str
+    read: int
+    stored: int
+    seconds: float
+    cid: str
+    files: tuple[WrittenFile, ...]
+    bottleneck: str = ""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Filled while the job runs; `state` is derived from what is in it."""
+
+    job: str
+    plan: Plan | None = None
+    point: Path | None = None
+    transport: str = ""
+    quiesced: str = "not reached"
+    """quiesced, crash-consistent, powered off, or not reached."""
+    snapshot: str = ""
+    snapshot_fate: str = ""
+    disks: list[DiskOutcome] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    exceptions: list[str] = field(default_factory=list)
+    """What makes a success one with exceptions."""
+    warnings: list[str] = field(default_factory=list)
+    error: VcbError | None = None
+    leftovers: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> ResultState:
+        if isinstance(self.error, Cancelled):
+            return ResultState.CANCELLED
+        if self.error is not None:
+            return ResultState.FAILURE
+        return ResultState.EXCEPTIONS if self.exceptions else ResultState.SUCCESS
+
+    @property
+    def sentence(self) -> str:
+        if self.error is not None:
+            return self.error.sentence
+        if self.exceptions:
+            return " ".join(self.exceptions)
+        return f"{len(self.disks)} disk{'' if len(self.disks) == 1 else 's'} backed up."
+
+    def note_skipped(self) -> None:
+        """A disk that the operator excluded is no exception; any other left out is one, told with its reason."""
+        assert self.plan is not None
+        for planned in self.plan.skipped:
+            assert planned.skip is not None
+            if planned.skip.code != EXCLUDED:
+                self.exceptions.append(f"{planned.disk.name} ({planned.disk.label}) was skipped: {planned.skip.text}.")
+
+    def to_json(self) -> dict[str, Any]:
+        shape: dict[str, Any] = self.plan.to_json() if self.plan else {"disks": [], "disks_skipped": []}
+        exported = {done.disk.key: done for done in self.disks}
+        for row in shape["disks"]:
+            row.update(_exported_json(exported.get(row["key"])))
+        shape.update(
+            job=self.job,
+            result=self.state.value,
+            state=self.state.value,
+            sentence=self.sentence,
+            transport=self.transport or shape.get("transport", ""),
+            quiesce={**shape.get("quiesce", {}), "reached": self.quiesced},
+            snapshot={**shape.get("snapshot", {}), "moref": self.snapshot, "fate": self.snapshot_fate},
+            point=str(self.point) if self.point else None,
+            points=[str(self.point)] if self.point else [],
+            bytes_read=sum(done.read for done in self.disks),
+            bytes_stored=sum(done.stored for done in self.disks),
+            stages=self.stages,
+            exceptions=self.exceptions,
+            warnings=[*shape.get("warnings", []), *self.warnings],
+            leftovers=self.leftovers,
+            error=self.error.to_json() if self.error else None,
+        )
+        return shape
+
+
+def _exported_json(done: DiskOutcome | None) -> dict[str, Any]:
+    if done is None:
+        return {"read": 0, "stored": 0, "seconds": 0.0, "transport": "", "files": []}
+    return {
+        "read": done.read,
+        "stored": done.stored,
+        "seconds": done.seconds,
+        "transport": done.transport,
+        "bottleneck": done.bottleneck,
+        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in done.files],
+    }

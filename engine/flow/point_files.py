@@ -1,0 +1,170 @@
+"""The files of a restore point beside the disks: .vmx, .nvram, .ovf and the manifest; and the proof of them all."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.cancel import CancelToken
+from engine.errors import Cancelled, TargetError, VcbError, VerifyError
+from engine.flow.job_context import JobContext
+from engine.flow.outcome import DiskOutcome, Outcome
+from engine.flow.plan import Plan
+from engine.image.direct_output import write_small
+from engine.image.reader import open_image
+from engine.image.written import WrittenFile
+from engine.points import mount_point as mounts
+from engine.points.manifest import (
+    FILE_NAME,
+    DiskEntry,
+    FileEntry,
+    Manifest,
+    SkippedEntry,
+    SnapshotEntry,
+    VcenterEntry,
+    VmEntry,
+)
+from engine.points.naming import disk_file, flat_file
+from engine.points.verify import verify_files
+from engine.reporter import Reporter
+from engine.vsphere import datastore_files, ovf
+from engine.vsphere.disks import Disk, SkipReason
+from engine.vsphere.snapshots import Snapshot
+
+OVF = "vm.ovf"
+VMX = "vm.vmx"
+NVRAM = "vm.nvram"
+
+
+def planned_names(plan: Plan) -> list[str]:
+    """Every file name that a run of this plan may create."""
+    names = [VMX, NVRAM, OVF, FILE_NAME]
+    for planned in plan.exported:
+        names += [disk_file(planned.disk.name), flat_file(planned.disk.name)]
+    return names
+
+
+def prove(directory: Path, manifest: Manifest, cancel: CancelToken, report: Reporter) -> None:
+    """Reads everything back from the medium: hashes of all files, and each disk image opened as a reader would.
+    Raises VerifyError; a point that isn't proven is not kept."""
+    verified = verify_files(directory, manifest.file, cancel)
+    for disk in manifest.disk:
+        image = open_image(directory / disk.files[0])
+        try:
+            if image.capacity != disk.capacity:
+                raise VerifyError(f"{disk.files[0]} holds {image.capacity:,} bytes; the disk has {disk.capacity:,}.")
+        finally:
+            image.close()
+    mounts.fsync_directory(directory)
+    report.step(f"{verified:,} bytes read back from the medium are what was written.")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationFiles:
+    """Writes what describes the VM into the run's directory, then the manifest over everything."""
+
+    job: JobContext
+    plan: Plan
+    snapshot: Snapshot
+    outcome: Outcome
+    directory: Path
+    report: Reporter
+
+    def save(self) -> Manifest:
+        """A configuration file that can't be had makes the result one with exceptions: the disks are worth keeping
+        all the same. No space, or the operator's stop, ends the run."""
+        vm = self.plan.vm
+        files = [file for done in self.outcome.disks for file in done.files]
+        for what, save in (
+            ("The .vmx file", lambda: self._download(vm.vmx, VMX)),
+            ("The .nvram file", lambda: self._download(vm.nvram, NVRAM)),
+            ("The OVF descriptor", self._describe),
+        ):
+            try:
+                if (entry := save()) is not None:
+                    files.append(entry)
+                    self.report.step(f"{what} is saved: {entry.size:,} bytes.")
+            except (Cancelled, TargetError):
+                raise
+            except VcbError as error:
+                self.report.error(error)
+                self.outcome.exceptions.append(f"{what} could not be saved: {error.sentence}")
+        manifest = self._manifest(files)
+        manifest.write(self.directory)
+        return manifest
+
+    def _download(self, source: str | None, name: str) -> WrittenFile | None:
+        """None when the VM has no such file: one that never ran has no .nvram."""
+        if not source:
+            return None
+        content = bytearray()
+        datastore_files.download(self.job.session, self.plan.vm.datacenter, source, content.extend)
+        return write_small(self.directory / name, bytes(content))
+
+    def _describe(self) -> WrittenFile:
+        disks = [
+            ovf.DiskFile(done.disk.key, done.files[0].name, done.stored, done.disk.capacity)
+            for done in self.outcome.disks
+        ]
+        text, warnings = ovf.descriptor(self.job.session, self.plan.vm.moref, self.snapshot.moref, disks)
+        for warning in warnings:
+            self.report.step(f"OVF: {warning}")
+        return write_small(self.directory / OVF, text.encode())
+
+    def _manifest(self, files: list[WrittenFile]) -> Manifest:
+        vm, session, snapshot = self.plan.vm, self.job.session, self.snapshot
+        return Manifest(
+            job=self.job.id,
+            proxy=self.job.state.proxy_id,
+            created=datetime.now(UTC),
+            transport=self.outcome.transport,
+            vcenter=VcenterEntry(instance_uuid=session.instance_uuid, host=session.host, version=session.about.version),
+            vm=VmEntry(
+                moref=vm.moref,
+                name=vm.name,
+                path=vm.path,
+                uuid=vm.uuid,
+                instance_uuid=vm.instance_uuid,
+                hardware_version=vm.hardware_version,
+                guest_os=vm.guest_os,
+            ),
+            snapshot=SnapshotEntry(
+                moref=snapshot.moref,
+                name=snapshot.name,
+                created=snapshot.created,
+                policy=self.plan.policy,
+                quiesced=snapshot.quiesced,
+                quiesce_asked=self.plan.quiesce,
+            ),
+            disk=[_disk_entry(done, self.plan.export_format) for done in self.outcome.disks],
+            skipped=[
+                _skipped_entry(planned.disk, planned.skip) for planned in self.plan.skipped if planned.skip is not None
+            ],
+            file=[FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in files],
+        )
+
+
+def _disk_entry(done: DiskOutcome, export_format: str) -> DiskEntry:
+    disk = done.disk
+    return DiskEntry(
+        key=disk.key,
+        name=disk.name,
+        label=disk.label,
+        file=disk.file,
+        datastore=disk.datastore,
+        mode=disk.mode,
+        capacity=disk.capacity,
+        read=done.read,
+        stored=done.stored,
+        transport=done.transport,
+        format=export_format,
+        cid=done.cid,
+        files=[file.name for file in done.files],
+        backing_uuid=disk.uuid or "",
+        change_id=disk.change_id or "",
+    )
+
+
+def _skipped_entry(disk: Disk, skip: SkipReason) -> SkippedEntry:
+    return SkippedEntry(
+        key=disk.key, name=disk.name, label=disk.label, capacity=disk.capacity, code=skip.code, reason=skip.text
+    )

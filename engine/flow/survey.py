@@ -1,0 +1,196 @@
+"""From a VM specification to a plan: everything is read and decided, nothing is touched."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from engine.config.rules import check_rules
+from engine.errors import ConfigError, PolicyError, PrivilegeError, TargetFull, VcbError
+from engine.flow.job_context import JobContext
+from engine.flow.ledger import Kind, ledgers
+from engine.flow.plan import Plan, PlannedDisk, Space, check_suitable, measure_space, plan_disks
+from engine.flow.policies import SnapshotDecision, decide_snapshot
+from engine.points import mount_point as mounts
+from engine.points.mount_point import Found, State
+from engine.points.naming import mount_point
+from engine.transport.modes import MODES
+from engine.vsphere.inventory import VirtualMachine, read_vm
+from engine.vsphere.lookup import parse_spec, resolve
+from engine.vsphere.privileges import missing_for_backup
+
+T = TypeVar("T")
+
+
+def look_up(job: JobContext, spec: str) -> str:
+    """The moref of the one VM that the specification names."""
+    return resolve(job.session, parse_spec(spec, job.settings.VM_LOOKUP_METHOD))
+
+
+def make_plan(job: JobContext, moref: str) -> Plan:
+    """Decides the whole run. What forbids it is the plan's `obstacle` (the first one found), so that a plan can show
+    everything else as well."""
+    settings = job.settings
+    vm = read_vm(job.session, moref)
+    obstacles = _Obstacles()
+    obstacles.guard(lambda: check_suitable(vm))
+    obstacles.guard(lambda: _check_mode(settings.TRANSPORT_MODE))
+    findings = tuple(check_rules(settings))
+    obstacles.guard(lambda: _check_findings(job))
+    disks = obstacles.guard(lambda: plan_disks(vm, settings.EXCLUDE_DISKS)) or tuple(
+        PlannedDisk(disk, disk.skip) for disk in vm.disks
+    )
+    nothing_to_do = all(planned.skip for planned in disks)
+    snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm))
+    found, space = _inspect_target(job, vm, disks, obstacles)
+    missing = tuple(missing_for_backup(job.session, vm, settings.TRANSPORT_MODE))
+    obstacles.guard(lambda: _check_privileges(vm, missing))
+    return Plan(
+        vm=vm,
+        disks=disks,
+        transport=settings.TRANSPORT_MODE,
+        export_format=settings.EXPORT_FORMAT,
+        quiesce=settings.QUIESCE,
+        policy=settings.SNAPSHOT_POLICY,
+        snapshot=snapshot,
+        owners={s.moref: job.owner(s, moref) for s in vm.snapshots},
+        mount_point=found,
+        space=space,
+        privileges_missing=missing,
+        findings=findings,
+        warnings=tuple(_warnings(job, vm, space)),
+        obstacle=obstacles.first,
+    )
+
+
+class _Obstacles:
+    """Runs checks and keeps the first error instead of stopping at it."""
+
+    def __init__(self) -> None:
+        self.first: VcbError | None = None
+
+    def guard(self, check: Callable[[], T]) -> T | None:
+        try:
+            return check()
+        except VcbError as error:
+            self.first = self.first or error
+            return None
+
+
+def _check_mode(name: str) -> None:
+    mode = MODES[name]
+    if mode.unavailable:
+        raise ConfigError(f"TRANSPORT_MODE {name} can't be used: {mode.unavailable}")
+
+
+def _check_findings(job: JobContext) -> None:
+    errors = [finding for finding in check_rules(job.settings) if finding.severity == "error"]
+    if errors:
+        raise ConfigError(" ".join(finding.text for finding in errors), hint=errors[0].fix or "")
+
+
+def _decide_snapshot(job: JobContext, vm: VirtualMachine) -> SnapshotDecision:
+    settings = job.settings
+    return decide_snapshot(
+        settings.SNAPSHOT_POLICY,
+        settings.PREEXISTING_VCB_SNAPSHOT,
+        vm.snapshots,
+        lambda snapshot: job.owns(snapshot, vm.moref),
+    )
+
+
+def _inspect_target(
+    job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ...], obstacles: _Obstacles
+) -> tuple[Found, Space]:
+    """What lies at the mount point (its finished or its partial form), and the space under BACKUPROOT."""
+    name = mount_point(vm.name, vm.moref)
+    root = obstacles.guard(lambda: mounts.backuproot(job.settings.BACKUPROOT))
+    if root is None:
+        return Found(State.ABSENT, job.settings.BACKUPROOT / name), Space(0, 0, 0)
+    found = existing_mount_point(job, vm.moref, root / name)
+    obstacles.guard(lambda: _check_mount_point(job, found))
+    space = measure_space(disks, root, job.settings)
+    obstacles.guard(lambda: _check_space(job, space))
+    return found, space
+
+
+def existing_mount_point(job: JobContext, vm_moref: str, path: Path) -> Found:
+    """The finished mount point, else the partial one of a run that never ended, else nothing."""
+    identity = {"proxy": job.state.proxy_id, "vcenter": job.session.instance_uuid, "vm": vm_moref}
+    found = mounts.inspect(path, **identity)
+    if found.state is not State.ABSENT:
+        return found
+    partial = mounts.inspect(mounts.partial(path), **identity)
+    return found if partial.state is State.ABSENT else partial
+
+
+def _check_mount_point(job: JobContext, found: Found) -> None:
+    """PREEXISTING_MOUNTPOINT: nothing there is always fine; ours may be deleted if it says so; the rest never."""
+    if found.state is State.ABSENT:
+        return
+    if found.state is not State.OURS:
+        raise PolicyError(
+            f"{found.path} already exists and is not provably this proxy's mount point: {found.why}.",
+            hint="Move it away; vcb-console deletes only what it made.",
+        )
+    assert found.marker is not None
+    if job.settings.PREEXISTING_MOUNTPOINT == "fail":
+        raise PolicyError(
+            f"The mount point {found.path} of job {found.marker.job} still exists, and PREEXISTING_MOUNTPOINT is fail.",
+            hint=f"Run: vcb unmount {found.path} - or set PREEXISTING_MOUNTPOINT to delete.",
+        )
+    if found.marker.snapshot and job.settings.SNAPSHOT_POLICY == "deleteonly":
+        raise PolicyError(
+            f"PREEXISTING_MOUNTPOINT delete would remove {found.path} with its snapshot {found.marker.snapshot}, "
+            "which SNAPSHOT_POLICY deleteonly is to read.",
+            hint=f"Run: vcb unmount {found.path}",
+        )
+
+
+def _check_space(job: JobContext, space: Space) -> None:
+    hint = "Free space in BACKUPROOT, or lower KEEP_FREE."
+    if space.free < space.keep_free:
+        raise TargetFull(f"BACKUPROOT has {space.free:,} bytes free; KEEP_FREE is {space.keep_free:,}.", hint=hint)
+    if job.settings.EXPORT_FORMAT == "flat" and space.short:
+        raise TargetFull(f"BACKUPROOT lacks {space.short:,} bytes for a flat export.", hint=hint)
+
+
+def _check_privileges(vm: VirtualMachine, missing: tuple[tuple[str, str], ...]) -> None:
+    if missing:
+        named = ", ".join(f"{privilege} on {entity}" for entity, privilege in missing)
+        raise PrivilegeError(
+            f"The user lacks privileges for {vm.name}: {named}.",
+            missing=missing,
+            hint="Add them to the user's role in vCenter; the sample role of VCB does not have them all.",
+        )
+
+
+def _warnings(job: JobContext, vm: VirtualMachine, space: Space) -> list[str]:
+    warnings = []
+    if vm.consolidation_needed:
+        warnings.append("Its disks need consolidation already, before this run.")
+    if space.short and space.free >= space.keep_free:
+        warnings.append(
+            f"If nothing compresses, BACKUPROOT will lack {space.short:,} bytes; "
+            "the run stops before KEEP_FREE is touched."
+        )
+    warnings += [
+        f"It has a snapshot of another owner, which stays: {snapshot.name} of {snapshot.created:%Y-%m-%d %H:%M}."
+        for snapshot in vm.snapshots
+        if job.owner(snapshot, vm.moref) == "foreign"
+    ]
+    if vm.disabled_methods:
+        warnings.append(f"vCenter lists disabled operations: {', '.join(vm.disabled_methods)}.")
+    return [*warnings, *_dead_jobs(job, vm)]
+
+
+def _dead_jobs(job: JobContext, vm: VirtualMachine) -> Iterator[str]:
+    """What jobs that died on this VM may have left, from their ledgers."""
+    for job_id, entries in ledgers(job.state.jobs):
+        header = next((entry for entry in entries if entry.kind is Kind.JOB), None)
+        if job_id == job.id or header is None or header.details.get("vm") != vm.moref:
+            continue
+        if header.details.get("vcenter") != job.session.instance_uuid:
+            continue
+        things = [str(entry) for entry in entries if entry.open and entry.kind is not Kind.JOB]
+        if things:
+            yield f"Job {job_id} ended without undoing: {', '.join(things)}."

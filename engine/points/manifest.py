@@ -1,0 +1,117 @@
+"""What a restore point says of itself: `manifest.toml`, beside the files it describes.
+
+All sizes are bytes, all times RFC 3339 in UTC. The manifest holds what a restore needs and what the run really did
+(transport, quiesce state, skipped disks); it never holds a secret.
+"""
+
+import os
+import tomllib
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+import tomli_w
+
+from engine.errors import ImageError
+
+FILE_NAME = "manifest.toml"
+FORMAT = 1
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    size: int
+    sha256: str
+
+
+class DiskEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`key` is vSphere's deviceKey, `backing_uuid` the disk's own identity; `change_id` is what a later incremental
+    asks changes since (empty without CBT)."""
+
+    key: int
+    name: str
+    label: str
+    file: str
+    datastore: str
+    mode: str
+    capacity: int
+    read: int
+    stored: int
+    transport: str
+    format: str
+    cid: str
+    files: list[str]
+    backing_uuid: str = ""
+    change_id: str = ""
+
+
+class SkippedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    key: int
+    name: str
+    label: str
+    capacity: int
+    code: str
+    reason: str
+
+
+class VmEntry(msgspec.Struct, frozen=True, kw_only=True):
+    moref: str
+    name: str
+    path: str
+    uuid: str
+    instance_uuid: str
+    hardware_version: str
+    guest_os: str
+
+
+class VcenterEntry(msgspec.Struct, frozen=True, kw_only=True):
+    instance_uuid: str
+    host: str
+    version: str
+
+
+class SnapshotEntry(msgspec.Struct, frozen=True, kw_only=True):
+    moref: str
+    name: str
+    created: datetime
+    policy: str
+    quiesced: bool
+    quiesce_asked: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    job: str
+    proxy: str
+    created: datetime
+    transport: str
+    vcenter: VcenterEntry
+    vm: VmEntry
+    snapshot: SnapshotEntry
+    format: int = FORMAT
+    disk: list[DiskEntry] = []
+    skipped: list[SkippedEntry] = []
+    file: list[FileEntry] = []
+
+    def write(self, directory: Path) -> Path:
+        """Writes and fsyncs the manifest; it is the last file of a point."""
+        path = directory / FILE_NAME
+        with path.open("xb") as stream:
+            stream.write(tomli_w.dumps(msgspec.to_builtins(self, builtin_types=(datetime,))).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+        return path
+
+
+def read(directory: Path) -> Manifest:
+    """Raises ImageError when the directory holds no manifest or one that can't be understood."""
+    path = directory / FILE_NAME
+    try:
+        fields = tomllib.loads(path.read_text())
+        manifest = msgspec.convert(fields, Manifest)
+    except FileNotFoundError:
+        raise ImageError(f"{directory} holds no {FILE_NAME}: it is not a restore point.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ImageError(f"{path} can't be read: {error}.") from None
+    if manifest.format > FORMAT:
+        raise ImageError(f"{path} is of format {manifest.format}; this version reads up to {FORMAT}.")
+    return manifest
