@@ -1,0 +1,77 @@
+"""What one host is asked to carry."""
+
+import threading
+
+import pytest
+
+from engine.cancel import CancelToken
+from engine.errors import Cancelled, TransportError
+from engine.reporter import Reporter
+from engine.transport.nfc.budget import BUFFER_BYTES_A_SESSION, Budget
+
+MIB = 1024 * 1024
+
+
+def ask(budget: Budget, report: Reporter, host: str = "esx01", requests: int = 4, buffer: int = 2 * MIB) -> tuple:
+    grant = budget.grant(host, buffer, requests, patience=0, report=report, cancel=CancelToken())
+    return grant.requests, grant.buffer
+
+
+def test_hosts_are_apart_and_wishes_shrink_where_room_is_short(report: Reporter) -> None:
+    budget = Budget(buffer_bytes=22 * MIB)
+    assert ask(budget, report) == (4, 2 * MIB)
+    assert ask(budget, report) == (4, 2 * MIB)
+    assert ask(budget, report) == (3, 2 * MIB)
+    assert ask(budget, report, host="esx02") == (4, 2 * MIB)
+    with pytest.raises(TransportError) as caught:
+        ask(budget, report)
+    assert caught.value.transient
+    assert "esx01 carries 3 of 52 connections" in caught.value.sentence
+
+
+def test_the_last_room_is_used_with_small_buffers(report: Reporter) -> None:
+    budget = Budget(buffer_bytes=MIB)
+    assert ask(budget, report) == (4, 65536)
+
+
+def test_the_number_of_connections_is_limited(report: Reporter) -> None:
+    budget = Budget(connections=2)
+    ask(budget, report)
+    ask(budget, report)
+    with pytest.raises(TransportError, match="2 of 2 connections"):
+        ask(budget, report)
+
+
+def test_a_session_never_has_more_than_its_own_limit(report: Reporter) -> None:
+    requests, buffer = ask(Budget(), report, requests=64)
+    assert requests * buffer <= BUFFER_BYTES_A_SESSION
+
+
+def test_an_additional_connection_gets_its_wish_or_nothing(report: Reporter) -> None:
+    budget = Budget(buffer_bytes=15 * MIB)
+    ask(budget, report)
+    assert budget.offer("esx01", 2 * MIB, 4) is None
+    assert budget.offer("esx01", 2 * MIB, 3) is not None
+
+
+def test_who_waits_gets_the_room_that_is_released(report: Reporter) -> None:
+    budget = Budget(connections=1)
+    first = budget.grant("esx01", 65536, 1, patience=0, report=report, cancel=CancelToken())
+    got: list[int] = []
+
+    def wait() -> None:
+        got.append(budget.grant("esx01", 65536, 1, patience=60, report=report, cancel=CancelToken()).requests)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    budget.release(first)
+    waiter.join(30)
+    assert got == [1]
+
+
+def test_cancel_ends_the_waiting(report: Reporter) -> None:
+    budget, cancel = Budget(connections=1), CancelToken()
+    ask(budget, report)
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        budget.grant("esx01", 65536, 1, patience=3600, report=report, cancel=cancel)
