@@ -1,0 +1,268 @@
+"""An export lease on a snapshot: the URLs of its disks as streamOptimized VMDKs, kept alive until we are done.
+
+While a lease is held vCenter refuses to power on, move or destroy the VM, so it always ends: `complete` after every
+byte is proven, `abort` on everything else. The keep-alive has a thread of its own, because the server ends a lease
+whose progress is not reported, whether or not data flows (facts/vsphere-backup.md 3.6).
+"""
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from pyVmomi import vim, vmodl
+
+from engine.cancel import CancelToken
+from engine.errors import LeaseError, VcbError
+from engine.reporter import Reporter
+from engine.vsphere.disks import DEVICES, read_devices
+from engine.vsphere.faults import fault_name
+from engine.vsphere.properties import Ref, get_one
+from engine.vsphere.session import Session
+from engine.vsphere.watch import Watch
+
+_LONGEST_PAUSE = 30.0
+"""Seconds between two reports of progress, at most; leases usually time out after 300."""
+
+
+@dataclass(frozen=True)
+class DeviceUrl:
+    """One file of the export. `url` names a real host; `thumbprint` is the SHA-1 of that host's certificate ("" where
+    the server gives none). `device_key` is the VirtualDisk's key, None for files that are not disks."""
+
+    key: str
+    url: str
+    thumbprint: str
+    disk: bool
+    target: str
+    device_key: int | None
+    size: int | None
+
+
+@dataclass(frozen=True)
+class ManifestEntry:
+    """What the server sent under `key` (a DeviceUrl's): bytes on the wire, and their checksum (hex)."""
+
+    key: str
+    checksum: str
+    checksum_type: str
+    size: int
+    capacity: int | None
+    populated_size: int | None
+
+
+class ExportLease:
+    """Made by `start`; as a context manager it completes on success and aborts on any exception."""
+
+    def __init__(self, session: Session, lease: Any, report: Reporter, subject: str) -> None:
+        self._session, self._lease, self._report, self._subject = session, lease, report, subject
+        self._percent = 0
+        self._ended = threading.Event()
+        self._lost: LeaseError | None = None
+        self._thread: threading.Thread | None = None
+        self.devices: tuple[DeviceUrl, ...] = ()
+        self.timeout = 300
+
+    @classmethod
+    def start(
+        cls,
+        session: Session,
+        snapshot_moref: str,
+        report: Reporter,
+        *,
+        cancel: CancelToken | None = None,
+        subject: str = "",
+    ) -> "ExportLease":
+        """Asks for the lease and waits until it is ready. Raises `LeaseError`, `PrivilegeError`, `BusyError`, ..."""
+        subject = subject or snapshot_moref
+        snapshot = session.managed(Ref("VirtualMachineSnapshot", snapshot_moref))
+        raw = session.act(snapshot.ExportSnapshot, doing="starting the export", subject=subject)
+        lease = cls(session, raw, report, subject)
+        try:
+            lease._await_ready(cancel or CancelToken())
+            lease._read_info(get_one(session, snapshot_ref(snapshot_moref), [DEVICES], readers={DEVICES: read_devices}))
+            lease._ask_for_sha256()
+        except BaseException:
+            lease.abort()
+            raise
+        lease._thread = threading.Thread(target=lease._keep_alive, name=f"lease {raw._moId}", daemon=True)
+        lease._thread.start()
+        report.step(f"{subject}: export lease {raw._moId} is ready: {len(lease.devices)} files")
+        return lease
+
+    def progress(self, percent: int) -> None:
+        """What the next keep-alive reports to vCenter, 0 to 100."""
+        self._percent = max(0, min(100, percent))
+
+    def check(self) -> None:
+        """Raises `LeaseError` when the lease has been lost."""
+        if self._lost is not None:
+            raise self._lost
+
+    def manifest(self) -> tuple[ManifestEntry, ...]:
+        """The server's own account of what it sent; ask after the last byte and before `complete`. Servers that keep
+        none give an empty one."""
+        self.check()
+        entries = self._session.read(
+            self._lease.HttpNfcLeaseGetManifest, doing="reading the export's manifest", subject=self._subject
+        )
+        return tuple(_manifest_entry(entry) for entry in entries or ())
+
+    def complete(self) -> None:
+        """Ends the lease well. Raises `LeaseError` when it has been lost, since then the data is not to be trusted."""
+        self._stop()
+        self.check()
+        self.progress(100)
+        self._report_progress()
+        self.check()
+        try:
+            self._session.act(
+                self._lease.HttpNfcLeaseComplete, doing="completing the export lease", subject=self._subject
+            )
+        except VcbError as error:
+            raise _lost(self._subject, error.fault, error.sentence) from error
+
+    def abort(self) -> None:
+        """Ends the lease as failed, so that vCenter shows it so and frees the VM. Never raises: it runs while another
+        error is on its way."""
+        self._stop()
+        fault = vmodl.LocalizedMethodFault(
+            fault=vmodl.fault.RequestCanceled(), localizedMessage="The backup was aborted."
+        )
+        try:
+            self._lease.HttpNfcLeaseAbort(fault)
+            self._report.step(f"{self._subject}: the export lease has been aborted")
+        except (vmodl.MethodFault, *Session.DROPPED) as error:
+            # It is over already (timed out, or its session ended), or nobody can be told: it times out by itself.
+            self._report.step(f"{self._subject}: the export lease could not be aborted: {fault_name(error)}")
+
+    def __enter__(self) -> "ExportLease":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            try:
+                self.complete()
+            except BaseException:
+                self.abort()
+                raise
+        else:
+            self.abort()
+
+    # Getting ready
+
+    def _await_ready(self, cancel: CancelToken) -> None:
+        state, fault = "", None
+        with Watch(
+            self._session, self._lease, ["state", "error"], doing="waiting for the export lease", subject=self._subject
+        ) as watch:
+            while state not in ("ready", "error", "done"):
+                cancel.check()
+                changed = watch.changes()
+                state, fault = changed.get("state", state), changed.get("error", fault)
+        if fault is not None:
+            raise self._session.translate(fault, doing="starting the export", subject=self._subject) from fault
+        if state != "ready":
+            raise _lost(self._subject, state, "it ended before it was ready")
+
+    def _read_info(self, snapshot: Mapping[str, Any]) -> None:
+        info = get_one(self._session, Ref("HttpNfcLease", self._lease._moId), ["info"]).get("info", {})
+        self.timeout = info.get("leaseTimeout") or self.timeout
+        keys = _device_keys(snapshot.get(DEVICES, ()))
+        self.devices = tuple(self._device(each, keys) for each in info.get("deviceUrl", ()))
+
+    def _device(self, device: Mapping[str, Any], keys: Mapping[tuple[str, int, int], int]) -> DeviceUrl:
+        place = re.search(r"([A-Za-z]+)(\d+):(\d+)$", device["key"])
+        found = keys.get((place[1], int(place[2]), int(place[3]))) if place else None
+        return DeviceUrl(
+            key=device["key"],
+            url=_on_host(device["url"], self._session.host),
+            thumbprint=device.get("sslThumbprint", ""),
+            disk=device.get("disk", False),
+            target=device.get("targetId", ""),
+            device_key=found if device.get("disk") else None,
+            size=device.get("fileSize"),
+        )
+
+    def _ask_for_sha256(self) -> None:
+        """Only before the transfer; older servers keep SHA-1, which the manifest then says."""
+        wishes = [vim.KeyValue(key=device.key, value="sha256") for device in self.devices]
+        try:
+            self._lease.HttpNfcLeaseSetManifestChecksumType(wishes)
+        except (vmodl.MethodFault, *Session.DROPPED) as error:
+            self._report.step(f"{self._subject}: the server's manifest will not be SHA-256: {fault_name(error)}")
+
+    # Staying alive
+
+    def _keep_alive(self) -> None:
+        pause = min(_LONGEST_PAUSE, max(self.timeout / 4, 0.1))
+        while not self._ended.wait(pause):
+            self._report_progress()
+            if self._lost is not None:
+                return
+
+    def _report_progress(self) -> None:
+        try:
+            self._session.read(
+                lambda: self._lease.HttpNfcLeaseProgress(self._percent),
+                doing="keeping the export lease alive",
+                subject=self._subject,
+            )
+        except VcbError as error:
+            if error.transient:  # not reached this time; the server itself decides when the lease is over
+                self._report.error(error)
+                return
+            self._lost = _lost(self._subject, error.fault, error.sentence)
+
+    def _stop(self) -> None:
+        self._ended.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=self._session.stub.timeout)
+
+
+def snapshot_ref(moref: str) -> Ref:
+    return Ref("VirtualMachineSnapshot", moref)
+
+
+def _device_keys(devices: Any) -> dict[tuple[str, int, int], int]:
+    """Disk keys by what ends a DeviceUrl's key: controller type, bus number, unit (`ParaVirtualSCSIController0:1`)."""
+    controllers = {device["key"]: device for device in devices if "busNumber" in device}
+    found: dict[tuple[str, int, int], int] = {}
+    for device in devices:
+        controller = controllers.get(device.get("controllerKey"))
+        if device["_type"] == "VirtualDisk" and controller is not None:
+            found[controller["_type"], controller["busNumber"], device.get("unitNumber", 0)] = device["key"]
+    return found
+
+
+def _on_host(url: str, host: str) -> str:
+    """`*` stands for the server we are connected to."""
+    parts = urlsplit(url)
+    if parts.hostname != "*":
+        return url
+    named = f"[{host}]" if ":" in host else host
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace("*", named, 1)))
+
+
+def _manifest_entry(entry: Any) -> ManifestEntry:
+    return ManifestEntry(
+        key=entry.key,
+        checksum=(entry.checksum or entry.sha1 or "").lower(),
+        checksum_type=(entry.checksumType or "sha1").lower() if entry.checksum else "sha1",
+        size=entry.size,
+        capacity=entry.capacity,
+        populated_size=entry.populatedSize,
+    )
+
+
+def _lost(subject: str, fault: str, why: str) -> LeaseError:
+    return LeaseError(
+        f"{subject}: the export lease has ended before the data was complete: {why}",
+        fault=fault,
+        hint="The server ends a lease when data or progress stalls, or when someone cancels its task in vCenter.",
+    )

@@ -1,0 +1,93 @@
+"""Waits for a vSphere task to end, by property filter; cancels it in vCenter when the operator says stop."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pyVmomi import vmodl
+
+from engine.cancel import CancelToken
+from engine.errors import Cancelled, VsphereError
+from engine.reporter import Reporter
+from engine.vsphere.session import Session
+from engine.vsphere.watch import Watch
+
+# Leaf paths: some servers' whole `info` cannot be decoded (facts/pyvmomi-vcsim-lab.md section 2).
+_PATHS = ("info.state", "info.progress", "info.error", "info.result")
+
+
+def wait(
+    session: Session,
+    task: Any,
+    report: Reporter,
+    cancel: CancelToken,
+    *,
+    doing: str,
+    subject: str,
+    on_progress: Callable[[int], None] | None = None,
+    cancelable: bool = True,
+) -> Any:
+    """The task's result (a pyVmomi value) once it has succeeded; its fault, translated, once it has failed.
+
+    A cancel asks vCenter to cancel the task (unless `cancelable` is False) and still waits for its real end: then
+    `Cancelled` is raised, with the result in `.result` when the task succeeded nevertheless. `on_progress` gets
+    percent.
+    """
+    asked = threading.Event()
+
+    def stop() -> None:
+        # Called by whoever cancels, perhaps the thread of a signal: it must not wait for the network.
+        asked.set()
+        if cancelable:
+            threading.Thread(target=_cancel, args=(session, task, report, subject, doing), daemon=True).start()
+
+    with Watch(session, task, _PATHS, doing=doing, subject=subject) as watch:
+        try:
+            with cancel.on_cancel(stop):
+                info = _ended(watch, report, doing, subject, on_progress)
+        except Cancelled:  # it was cancelled before we began to wait
+            stop()
+            info = _ended(watch, report, doing, subject, on_progress)
+    report.api(f"{subject}: {doing}: task {task._moId} ended: {info['info.state']}")
+    if asked.is_set():
+        stopped = Cancelled(f"{subject}: {doing} was cancelled by the operator.")
+        stopped.result = info.get("info.result")
+        raise stopped
+    if info["info.state"] == "error":
+        fault = info.get("info.error") or vmodl.RuntimeFault(msg="the task failed without naming a fault")
+        raise session.translate(fault, doing=doing, subject=subject) from fault
+    return info.get("info.result")
+
+
+def _ended(
+    watch: Watch, report: Reporter, doing: str, subject: str, on_progress: Callable[[int], None] | None
+) -> dict[str, Any]:
+    """Everything known of the task when its state has become success or error."""
+    info: dict[str, Any] = {}
+    while info.get("info.state") not in ("success", "error"):
+        try:
+            changed = watch.changes()
+        except VsphereError as error:
+            if error.fault != "ManagedObjectNotFound":
+                raise
+            raise VsphereError(
+                f"{subject}: {doing}: vCenter has forgotten the task, so its outcome is unknown.",
+                fault=error.fault,
+                hint="Look at the VM's snapshots and recent tasks in vCenter.",
+            ) from error
+        info.update(changed)
+        percent = changed.get("info.progress")
+        if percent is not None:
+            report.api(f"{subject}: {doing}: {percent} %")
+            if on_progress:
+                on_progress(percent)
+    return info
+
+
+def _cancel(session: Session, task: Any, report: Reporter, subject: str, doing: str) -> None:
+    report.step(f"{subject}: asking vCenter to cancel: {doing}")
+    try:
+        task.CancelTask()
+    except (vmodl.MethodFault, *Session.DROPPED) as error:
+        # Not cancelable, or ended already: the waiter sees its end either way.
+        report.step(f"{subject}: {doing} cannot be cancelled any more ({type(error).__name__}); waiting for its end.")

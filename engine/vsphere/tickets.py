@@ -1,0 +1,85 @@
+"""Tickets for reading a VM's disks over NFC (port 902).
+
+The managed object that gives them is not in the public WSDL, so pyVmomi learns it here, at run time (facts/nfc.md).
+"""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from pyVmomi import VmomiSupport
+
+from engine.errors import TransportError, VsphereError
+from engine.secret import Secret
+from engine.vsphere.properties import Ref
+from engine.vsphere.session import Session
+
+_VERSION = "vim.version.version9"
+_TYPE = "vim.NfcService"
+_VM = ("vm", "vim.VirtualMachine", _VERSION, 0, None)
+_TICKET = (0, "vim.HostServiceTicket", "vim.HostServiceTicket")
+_GET_VM_FILES = ("getVmFiles", "NfcGetVmFiles", _VERSION, (_VM,), _TICKET, "System.View", None)
+
+_VCENTER = ("nfcService",)
+_HOST = ("ha-nfc", "ha-nfc-service")
+"""Morefs of the service; standalone hosts have shown both."""
+
+_registering = threading.Lock()
+
+
+@dataclass(frozen=True)
+class NfcTicket:
+    """Admits one connection to `host`:`port`, for reading any disk of the VM. `thumbprint` is the SHA-1 of the host's
+    certificate, `service` the name to ask authd for (`vpxa-nfc` through vCenter)."""
+
+    host: str
+    port: int
+    thumbprint: str
+    service: str
+    session_id: Secret
+
+
+def read_ticket(session: Session, vm_moref: str) -> NfcTicket:
+    """A new read-only, single-use ticket. Raises `TransportError` when the server has no NFC service,
+    `PrivilegeError`, `VmUnsuitable`, ..."""
+    register_type()
+    vm = session.managed(Ref("VirtualMachine", vm_moref))
+    ticket = None
+    for moid in _VCENTER if session.is_vcenter else _HOST:
+        service = VmomiSupport.GetVmodlType(_TYPE)(moid, session.stub)
+        ticket = ticket or _asked(session, service, vm, vm_moref)
+    if ticket is None:
+        raise TransportError(
+            f"{session.host} has no NFC service, so nbd and nbdssl are not possible with it.",
+            fault="ManagedObjectNotFound",
+            hint="TRANSPORT_MODE=https needs port 443 only.",
+        )
+    return NfcTicket(
+        host=ticket.host or session.host,  # a standalone host leaves itself out
+        port=ticket.port or 902,
+        thumbprint=ticket.sslThumbprint or "",
+        service=ticket.service,
+        session_id=Secret(ticket.sessionId),
+    )
+
+
+def _asked(session: Session, service: Any, vm: Any, subject: str) -> Any:
+    """The ticket, or None when this server has no such service. A lost answer wastes a ticket and nothing else, so
+    asking is a read."""
+    try:
+        return session.read(lambda: service.NfcGetVmFiles(vm), doing="asking for an NFC ticket", subject=subject)
+    except VsphereError as error:
+        missing = getattr(error.__cause__, "obj", None)
+        if error.fault == "ManagedObjectNotFound" and getattr(missing, "_moId", "") == service._moId:
+            return None
+        raise
+
+
+def register_type() -> None:
+    """Makes NfcService known to pyVmomi, once per process; the embedded lab may have done it already."""
+    with _registering:
+        try:
+            VmomiSupport.GetVmodlType(_TYPE)
+        except (KeyError, AttributeError):
+            VmomiSupport.CreateManagedType(_TYPE, "NfcService", "vmodl.ManagedObject", _VERSION, None, [_GET_VM_FILES])
+            VmomiSupport.GetVmodlType(_TYPE)
