@@ -40,24 +40,27 @@ class World:
         self.server = NfcServer(self, self.authority.issue("esx01.lab")).start()
 
     def _machine(self, moid: str, name: str) -> SimpleNamespace:
-        disks = {2000 + n: Disk(Place(self.datastore, name), f"{name}{n or ''}", SIZE) for n in range(2)}
-        props = {"name": name, "runtime": SimpleNamespace(powerState="poweredOff")}
-        return SimpleNamespace(id=moid, props=props, disks=disks)
+        store = {
+            f"disk-{n}": Disk(Place(self.datastore, name), f"{name}{n or ''}", SIZE, identity=f"disk-{n}")
+            for n in range(2)
+        }
+        return SimpleNamespace(id=moid, props={"name": name}, power="poweredOff", store=store)
+
+    def all_of(self, kind: object) -> list[SimpleNamespace]:
+        return list(self.objects.values())
 
     @property
     def disk(self) -> Disk:
-        return self.web.disks[2000]
+        return self.web.store["disk-0"]
 
-    def ticket(
-        self, disk_key: int | None = None, *, writable: bool = False, vm: str = "vm-1", host: str = "host-1"
-    ) -> str:
+    def ticket(self, disk: str | None = None, *, writable: bool = False, vm: str = "vm-1", host: str = "host-1") -> str:
         issued = self.server.tickets.issue(
-            vm=vm, disk_key=disk_key, writable=writable, service="vpxa-nfc", host=host
+            vm=vm, disk=disk, writable=writable, service="vpxa-nfc", host=host
         )  # fmt: skip
         return issued.session_id
 
-    def client(self, *, tls: bool = False, disk_key: int | None = None, writable: bool = False) -> Client:
-        return Client.connect(self.server.port, self.ticket(disk_key, writable=writable), tls=tls)
+    def client(self, *, tls: bool = False, disk: str | None = None, writable: bool = False) -> Client:
+        return Client.connect(self.server.port, self.ticket(disk, writable=writable), tls=tls)
 
 
 @pytest.fixture
@@ -316,7 +319,7 @@ def test_a_snapshots_chain_is_read_as_one_disk(world: World) -> None:
         frozen.append(fill(world.disk, seed, 8))
     world.disk.freeze()
     fill(world.disk, 9, 8)
-    world.web.props["runtime"].powerState = "poweredOn"
+    world.web.power = "poweredOn"
     for number, name in enumerate(("web.vmdk", "web-000001.vmdk", "web-000002.vmdk")):
         client = world.client()
         handle = client.open(f"[ds] web/{name}", buffer=MIB)
@@ -328,7 +331,7 @@ def test_a_snapshots_chain_is_read_as_one_disk(world: World) -> None:
 
 
 def test_a_ticket_for_one_disk_opens_only_that(world: World) -> None:
-    client = world.client(disk_key=2001)
+    client = world.client(disk="disk-1")
     client.open_session()
     assert client.open_file("[ds] web/web.vmdk").error == 13
     assert client.open_file("[ds] web/web1.vmdk").type == 4
@@ -338,7 +341,7 @@ def test_writing_needs_the_writable_ticket(world: World) -> None:
     client = world.client()
     client.open_session()
     assert client.open_file("[ds] web/web.vmdk", 0x1A).error == 0x0B
-    client = world.client(disk_key=2000, writable=True)
+    client = world.client(disk="disk-0", writable=True)
     handle = client.open("[ds] web/web.vmdk")
     assert client.write(handle, 0, b"x" * 512).error == 0x0B
 
@@ -346,7 +349,7 @@ def test_writing_needs_the_writable_ticket(world: World) -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["nbd", "nbdssl"])
 def test_a_write_of_many_fragments_is_answered_once(world: World, tls: bool) -> None:
     data = random.Random(5).randbytes(5 * 64 * KIB + 512)
-    client = world.client(tls=tls, disk_key=2000, writable=True)
+    client = world.client(tls=tls, disk="disk-0", writable=True)
     handle = client.open("[ds] web/web.vmdk", 0x1A)
     reply = client.write(handle, MIB, data)
     assert (reply.type, len(reply.payload), reply.extra) == (7, 44, b"")
@@ -362,15 +365,15 @@ def test_a_write_of_many_fragments_is_answered_once(world: World, tls: bool) -> 
 
 
 def test_a_refused_write_is_refused_once(world: World) -> None:
-    client = world.client(disk_key=2000, writable=True)
+    client = world.client(disk="disk-0", writable=True)
     handle = client.open("[ds] web/web.vmdk", 0x1A)
     assert client.write(handle, SIZE - 512, b"x" * (64 * KIB * 3)).error == 3
     assert client.read(handle, SIZE - 512, 512) == bytes(512)
 
 
 def test_a_running_vms_disk_is_not_written(world: World) -> None:
-    world.web.props["runtime"].powerState = "poweredOn"
-    client = world.client(disk_key=2000, writable=True)
+    world.web.power = "poweredOn"
+    client = world.client(disk="disk-0", writable=True)
     client.open_session()
     assert client.open_file("[ds] web/web.vmdk", 0x1A).error == 15
     world.disk.freeze()
@@ -486,7 +489,7 @@ def test_closing_the_port_cuts_what_is_open(world: World) -> None:
 
 
 def test_a_compressed_write(world: World) -> None:
-    client = world.client(disk_key=2000, writable=True)
+    client = world.client(disk="disk-0", writable=True)
     handle = client.open("[ds] web/web.vmdk", 0x1A)
     packed = zlib.compress(b"vmdk" * 128)
     numbers = (handle, 1 << 32, 0, 512, 0, 512, len(packed), 0)

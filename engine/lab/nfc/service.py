@@ -32,7 +32,11 @@ _METHODS = (
     ("randomAccessOpen", "NfcRandomAccessOpenDisk", VERSION, (_VM, _DISK, _HOST), _TICKET, _VIEW, None),
     ("getServerNfcLibVersion", "NfcGetServerNfcLibVersion", VERSION, (_HOST,), (0, "int", "int"), _VIEW, None),
 )
-"""The privilege of each method is asked of the VM, in the method; to reach the service a session is enough."""
+_PRIVILEGES = {
+    "NfcGetVmFiles": "VirtualMachine.Provisioning.GetVmFiles",
+    "NfcRandomAccessOpenReadonly": "VirtualMachine.Provisioning.DiskRandomRead",
+    "NfcRandomAccessOpenDisk": "VirtualMachine.Provisioning.DiskRandomAccess",
+}
 
 _registering = threading.Lock()
 
@@ -67,35 +71,38 @@ class NfcService(MO):
         self._server = server
         self._direct = direct
 
+    def privilege_checks(self, info: Any, arguments: dict[str, Any]) -> list[tuple[MO, str]]:
+        """The privileges are asked of the VM; to reach the service itself a session is enough."""
+        needed = _PRIVILEGES.get(info.wsdlName)
+        return [(self.lab.find(arguments["vm"]), needed)] if needed else super().privilege_checks(info, arguments)
+
     def NfcGetVmFiles(self, ctx: Any, vm: Any) -> Any:
         """A read-only ticket that names no disk."""
-        return self._issue(ctx, vm, None, "VirtualMachine.Provisioning.GetVmFiles", writable=False)
+        return self._issue(vm, None, writable=False)
 
     def NfcRandomAccessOpenReadonly(self, ctx: Any, vm: Any, diskDeviceKey: int, hostForAccess: Any = None) -> Any:
-        return self._issue(ctx, vm, diskDeviceKey, "VirtualMachine.Provisioning.DiskRandomRead", writable=False)
+        return self._issue(vm, diskDeviceKey, writable=False)
 
     def NfcRandomAccessOpenDisk(self, ctx: Any, vm: Any, diskDeviceKey: int, hostForAccess: Any = None) -> Any:
-        return self._issue(ctx, vm, diskDeviceKey, "VirtualMachine.Provisioning.DiskRandomAccess", writable=True)
+        return self._issue(vm, diskDeviceKey, writable=True)
 
     def NfcGetServerNfcLibVersion(self, ctx: Any, hostForAccess: Any = None) -> int:
         if hostForAccess is None:
-            message = "A specified parameter was not correct: hostForAccess"
-            raise vmodl.fault.InvalidArgument(invalidProperty="hostForAccess", msg=message)
+            raise _incorrect("hostForAccess")
         self.lab.find(hostForAccess)
         return PROTOCOL_VERSION
 
-    def _issue(self, ctx: Any, vm: Any, disk_key: int | None, privilege: str, *, writable: bool) -> Any:
+    def _issue(self, vm: Any, disk_key: int | None, *, writable: bool) -> Any:
         machine = self.lab.find(vm)
-        self._require(ctx, machine, privilege)
-        if disk_key is not None and disk_key not in machine.disks:
-            message = "A specified parameter was not correct: diskDeviceKey"
-            raise vmodl.fault.InvalidArgument(invalidProperty="diskDeviceKey", msg=message)
+        slot = None if disk_key is None else machine.definition.slot(disk_key)
+        if disk_key is not None and slot is None:
+            raise _incorrect("diskDeviceKey")
         ticket = self._server.tickets.issue(
             vm=machine.id,
-            disk_key=disk_key,
+            disk=slot.disk if slot else None,
             writable=writable,
             service="nfc" if self._direct else "vpxa-nfc",
-            host=machine.props["runtime"].host._moId,
+            host=machine.value("runtime.host")._moId,
         )
         return self._wire(ticket)
 
@@ -109,7 +116,7 @@ class NfcService(MO):
             sessionId=ticket.session_id,
         )
 
-    def _require(self, ctx: Any, machine: Any, privilege: str) -> None:
-        if privilege not in self.lab.privileges(ctx.session.user):
-            message = "Permission to perform this operation was denied."
-            raise vim.fault.NoPermission(object=machine.ref, privilegeId=privilege, msg=message)
+
+def _incorrect(parameter: str) -> Exception:
+    message = f"A specified parameter was not correct: {parameter}"
+    return vmodl.fault.InvalidArgument(invalidProperty=parameter, msg=message)

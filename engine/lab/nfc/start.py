@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyVmomi import vim
+
 from engine.lab.nfc.server import NfcServer
 from engine.lab.nfc.service import NfcService
 
 
-def start_nfc(vsphere: Any, host_name: str, port: int = 0) -> NfcServer:
-    """A listening server (port 0: any free one). `host_name` is the ESXi host whose certificate it shows. The caller
-    closes it before the disks."""
-    server = NfcServer(vsphere, vsphere.authority.issue(host_name), port)
+def start_nfc(vsphere: Any, port: int = 0) -> NfcServer:
+    """A listening server (port 0: any free one). Call it when the hosts exist; close it before the disks."""
+    hosts = vsphere.all_of(vim.HostSystem)
+    server = NfcServer(vsphere, vsphere.authority.issue(hosts[0].props["name"]), port)
     for moid in ("ha-nfc", "ha-nfc-service") if vsphere.esx else ("nfcService",):
         NfcService(vsphere, moid, server, direct=vsphere.esx)
     return server.start()

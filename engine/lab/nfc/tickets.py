@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ticket:
-    """`disk_key` is None for a ticket that names no disk: any disk file of the VM may then be opened."""
+    """`vm` and `host` are morefs. `disk` is a disk's id in the VM's store; None: any disk file of it."""
 
     session_id: str
     vm: str
-    disk_key: int | None
+    disk: str | None
     writable: bool
     service: str
     host: str
@@ -31,8 +31,8 @@ class TicketOffice:
         self._lock = threading.Lock()
         self._open: dict[str, Ticket] = {}
 
-    def issue(self, *, vm: str, disk_key: int | None, writable: bool, service: str, host: str) -> Ticket:
-        ticket = Ticket(_session_id(), vm, disk_key, writable, service, host, self._clock() + self.lifetime)
+    def issue(self, *, vm: str, disk: str | None, writable: bool, service: str, host: str) -> Ticket:
+        ticket = Ticket(_session_id(), vm, disk, writable, service, host, self._clock() + self.lifetime)
         with self._lock:
             self._open = {key: held for key, held in self._open.items() if held.expires > self._clock()}
             self._open[ticket.session_id] = ticket

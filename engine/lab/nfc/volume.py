@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pyVmomi import vim
+
 from engine.lab.disks import Disk, DiskHandle
 from engine.lab.layers import Layer
 from engine.lab.nfc.messages import SECTOR, ErrorCode, Refusal
@@ -83,34 +85,34 @@ def open_volume(vsphere: Any, ticket: Ticket, path: str, *, writable: bool) -> V
     machine = vsphere.objects.get(ticket.vm)
     if machine is None:
         raise Refusal(ErrorCode.FILE_NOT_FOUND, f"the VM {ticket.vm} is gone")
-    key, disk, layer = _find(machine, path) or _foreign(vsphere, path)
-    if ticket.disk_key is not None and key != ticket.disk_key:
-        raise Refusal(ErrorCode.ACCESS_ERROR, f"the ticket is for disk {ticket.disk_key}, not for {path}")
+    disk, layer = _find(machine, path) or _foreign(vsphere, path)
+    if ticket.disk not in (None, disk.id):
+        raise Refusal(ErrorCode.ACCESS_ERROR, f"the ticket is for another disk than {path}")
     if disk.kind == "rdm-physical":
         raise Refusal(ErrorCode.NOT_SUPPORTED, f"{path} is a raw device in physical mode")
     if writable and not (ticket.writable and layer is disk.top):
         raise Refusal(ErrorCode.READ_ONLY, f"{path} is read-only with this ticket")
-    if layer is disk.top and machine.props["runtime"].powerState == "poweredOn":
-        raise Refusal(ErrorCode.ALREADY_LOCKED, f"the running VM holds the lock of {path}")
+    if layer is disk.top and machine.power != "poweredOff":
+        raise Refusal(ErrorCode.ALREADY_LOCKED, f"the VM holds the lock of {path}")
     try:
         return Volume(path, disk, layer, writable=writable)
     except OSError as error:
         raise Refusal(ErrorCode.FILE_NOT_FOUND, str(error)) from error
 
 
-def _find(machine: Any, path: str) -> tuple[int, Disk, Layer] | None:
-    for key, disk in list(machine.disks.items()):
-        if disk.borrowed is not None:
+def _find(machine: Any, path: str) -> tuple[Disk, Layer] | None:
+    for disk in list(machine.store.values()):
+        if disk.borrowed is not None or disk.dead:
             continue  # another VM's disk, hot-added: it is opened with that VM's ticket
         for layer in list(disk.layers):
             if disk.file(layer) == path:
-                return key, disk, layer
+                return disk, layer
     return None
 
 
-def _foreign(vsphere: Any, path: str) -> tuple[int, Disk, Layer]:
+def _foreign(vsphere: Any, path: str) -> tuple[Disk, Layer]:
     """The path is not the ticket's VM's: say whether it exists at all."""
-    for other in list(vsphere.objects.values()):
-        if hasattr(other, "disks") and _find(other, path):
+    for other in vsphere.all_of(vim.VirtualMachine):
+        if _find(other, path):
             raise Refusal(ErrorCode.ACCESS_ERROR, f"{path} belongs to another VM than the ticket's")
     raise Refusal(ErrorCode.FILE_NOT_FOUND, f"no disk is called {path}")
