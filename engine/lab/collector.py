@@ -1,238 +1,288 @@
-"""PropertyCollector, views: selection, retrieval with paging, filters and WaitForUpdatesEx."""
+"""PropertyCollector: retrieval in pages, filters, and waiting for updates."""
+
+from __future__ import annotations
+
 import itertools
 import time
+from dataclasses import dataclass
+from typing import Any
 
-from pyVmomi import VmomiSupport as VS, vim, vmodl
+from pyVmomi import vim, vmodl
 
 from engine.lab.registry import MO
+from engine.lab.selection import Properties, Selection
 
 PC = vmodl.query.PropertyCollector
-
-
-def select(lab, object_set):
-    """Every managed object that the object set reaches, each once, in order."""
-    out = {}
-
-    def walk(mo, skip, select_set, named, seen):
-        if not skip:
-            out.setdefault(mo.id, mo)
-        for s in select_set or ():
-            s = named.get(s.name, s) if type(s) is PC.SelectionSpec else s
-            if not isinstance(s, PC.TraversalSpec) or not issubclass(mo.vim, s.type) or (mo.id, id(s)) in seen:
-                continue
-            seen.add((mo.id, id(s)))
-            _, val = mo.get(s.path)
-            for ref in (val if isinstance(val, list) else [val] if val is not None else []):
-                nxt = lab.objects.get(ref._moId)
-                if nxt is not None:
-                    walk(nxt, s.skip, s.selectSet, named, seen)
-
-    def names(select_set, acc):
-        for s in select_set or ():
-            if isinstance(s, PC.TraversalSpec):
-                if s.name and s.name not in acc:
-                    acc[s.name] = s
-                names(s.selectSet, acc)
-        return acc
-
-    for os_ in object_set:
-        walk(lab.find(os_.obj), os_.skip, os_.selectSet, names(os_.selectSet, {}), set())
-    return out
-
-
-def paths_for(mo, prop_set):
-    paths = {}
-    for ps in prop_set:
-        if issubclass(mo.vim, ps.type):
-            for p in ([i.name for i in mo.vim._GetPropertyList()] if ps.all else ps.pathSet):
-                paths.setdefault(p)
-    return list(paths)
-
-
-def wanted(mo, prop_set):
-    return any(issubclass(mo.vim, ps.type) for ps in prop_set)
+LONGEST = 1800.0  # seconds that one WaitForUpdatesEx without maxWaitSeconds stays in the server
+VIEWABLE = ("name", "parent")  # what System.View allows to read; the rest needs System.Read
+Reported = dict[tuple[str, str], int]  # (filter id, object id) -> version of the state that the client has
 
 
 class PropertyFilter(MO):
-    vim, prefix = PC.Filter, "filter"
+    vim = PC.Filter
+    prefix = "session[filter]"
 
-    def __init__(self, collector, spec, partial):
-        super().__init__(collector.lab, spec=spec, partialUpdates=partial)
-        self.collector, self.spec, self.partial = collector, spec, partial
+    def __init__(self, state: Waiting, spec: Any, partial: bool) -> None:
+        super().__init__(state.lab, spec=spec, partialUpdates=partial)
+        self.state = state
+        self.properties = Properties(spec.propSet)
+        self._selection: Selection | None = None
 
-    def DestroyPropertyFilter(self, ctx):
-        self.collector.filters.remove(self)
-        self.lab.remove(self)
+    def selection(self) -> Selection:
+        if self._selection is None or not self._selection.holds():
+            self._selection = Selection(self.lab, self.props["spec"].objectSet, strict=self._selection is None)
+        return self._selection
+
+    def DestroyPropertyFilter(self, ctx: Any) -> None:
+        self.state.drop(self)
+
+
+@dataclass
+class _Draft:
+    """An update set in the making: at most `limit` objects, and the reported versions that will hold after it."""
+
+    reported: Reported
+    limit: int | None
+    filters: list[Any]
+    count: int = 0
+    truncated: bool = False
+
+    def full(self) -> bool:
+        if self.limit is not None and self.count >= self.limit:
+            self.truncated = True
+        return self.truncated
+
+
+class Waiting:
+    """One collector's live side: its filters, and what the client has been told by which version token.
+
+    The default PropertyCollector has one of these per session, a created one has its own. The last token and the one
+    before may be given; older ones are InvalidCollectorVersion."""
+
+    def __init__(self, lab: Any) -> None:
+        self.lab = lab
+        self.filters: list[PropertyFilter] = []
+        self.cancelled = 0
+        self.dead = False
+        self._tokens: dict[str, Reported] = {"": {}}
+        self._numbers = itertools.count(1)
+        self._references: dict[str, Any] = {}
+
+    def drop(self, filter: PropertyFilter) -> None:
+        with self.lab.cond:
+            if filter in self.filters:
+                self.filters.remove(filter)
+            self.lab.remove(filter)
+
+    def close(self) -> None:
+        with self.lab.cond:
+            self.dead = True
+            for filter in list(self.filters):
+                self.drop(filter)
+
+    def wait(self, ctx: Any, token: str, seconds: float, limit: int | None) -> Any:
+        cancelled, deadline = self.cancelled, time.monotonic() + seconds
+        session = ctx.session
+        with self.lab.cond:
+            if token not in self._tokens:
+                raise vmodl.query.InvalidCollectorVersion(msg="Invalid property collector version.")
+            session.waiting += 1
+            try:
+                while True:
+                    if self.dead or session.dead or self.lab.closing or self.cancelled != cancelled:
+                        raise vmodl.fault.RequestCanceled(msg="The task was canceled by a user.")
+                    result = self._difference(ctx, token, limit)
+                    left = deadline - time.monotonic()
+                    if result is not None or left <= 0:
+                        return result
+                    self.lab.cond.wait(left)
+            finally:
+                session.waiting -= 1
+                session.count_call()
+
+    def _difference(self, ctx: Any, token: str, limit: int | None) -> Any:
+        before = self._tokens[token]
+        draft = _Draft(dict(before), limit, [])
+        for filter in self.filters:
+            update = PC.FilterUpdate(filter=filter.ref)
+            self._appeared_or_changed(ctx, filter, update, draft)
+            self._left(filter, update, draft)
+            if update.objectSet:
+                draft.filters.append(update)
+        if not draft.filters:
+            return None
+        fresh = str(next(self._numbers))
+        self._tokens = {"": {}, token: before, fresh: draft.reported}
+        return PC.UpdateSet(version=fresh, filterSet=draft.filters, truncated=draft.truncated or None)
+
+    def _appeared_or_changed(self, ctx: Any, filter: PropertyFilter, update: Any, draft: _Draft) -> None:
+        version = self.lab.version
+        hidden = not self.lab.access.sees_all(ctx.session.user)
+        for mo in filter.selection().objects.values():
+            seen = draft.reported.get((filter.id, mo.id))
+            if seen is not None and mo.stamp <= seen:
+                continue
+            if not filter.properties.wants(mo) or (hidden and not self.lab.access.sees(ctx.session.user, mo)):
+                continue
+            paths = filter.properties.paths(mo)
+            if seen is not None:
+                paths = tuple(p for p in paths if mo.last_change(p) > seen)
+                if not paths:
+                    continue
+            if draft.full():
+                return
+            kind = "enter" if seen is None else "modify"
+            update.objectSet.append(_object_update(ctx, mo, kind, paths))
+            self._references[mo.id] = mo.ref
+            draft.reported[filter.id, mo.id] = version
+            draft.count += 1
+
+    def _left(self, filter: PropertyFilter, update: Any, draft: _Draft) -> None:
+        present = filter.selection().objects
+        for key in [k for k in draft.reported if k[0] == filter.id and k[1] not in present]:
+            if draft.full():
+                return
+            update.objectSet.append(PC.ObjectUpdate(kind="leave", obj=self._references[key[1]]))
+            del draft.reported[key]
+            draft.count += 1
+
+
+def _object_update(ctx: Any, mo: MO, kind: str, paths: tuple[str, ...]) -> Any:
+    values, missing = read(ctx, mo, paths)
+    changes = []
+    for path in paths:
+        value = values.get(path)
+        if value is not None:
+            changes.append(PC.Change(name=path, op="assign", val=value))
+        elif kind == "modify" and path not in missing:
+            changes.append(PC.Change(name=path, op="assign"))  # became unset
+    return PC.ObjectUpdate(kind=kind, obj=mo.ref, changeSet=changes, missingSet=_missing_set(missing))
+
+
+def read(ctx: Any, mo: MO, paths: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(values that are set, faults of what the caller may not read)."""
+    access, values, missing = ctx.lab.access, {}, {}
+    user = ctx.session.user if ctx.session is not None else ""
+    allowed = issubclass(mo.vim, vim.ManagedEntity) is False or "System.Read" in access.privileges(user, mo)
+    with ctx.lab.cond:
+        for path in paths:
+            value = mo.value(path)
+            if not allowed and path not in VIEWABLE:
+                missing[path] = vim.fault.NoPermission(object=mo.ref, privilegeId="System.Read")
+            elif value is not None:
+                values[path] = value
+    return values, missing
+
+
+def _missing_set(missing: dict[str, Any]) -> list[Any]:
+    return [PC.MissingProperty(path=path, fault=fault) for path, fault in missing.items()]
 
 
 class PropertyCollector(MO):
-    vim, prefix = PC, "propertyCollector"
+    vim = PC
+    prefix = "session[collector]"
 
-    def __init__(self, lab, moid=None):
+    def __init__(self, lab: Any, moid: str | None = None, waiting: Waiting | None = None) -> None:
         super().__init__(lab, moid)
-        self.filters, self.pages, self.gen = [], {}, 0
-        self.states = {"": {}}              # version token -> {(filter id, object id): lab version reported}
-        self.serial, self.dead = itertools.count(1), False
-        self.props["filter"] = lambda: [f.ref for f in self.filters]
+        self._created = waiting
+        self.props["filter"] = lambda: [f.ref for f in self._waiting(lab.caller).filters] if lab.caller else []
+
+    def _waiting(self, session: Any) -> Waiting:
+        return self._created or session.state.setdefault(Waiting, Waiting(self.lab))
 
     # -- one-shot retrieval
-    def _content(self, spec_set):
-        out = []
-        for spec in spec_set:
-            for mo in select(self.lab, spec.objectSet).values():
-                if wanted(mo, spec.propSet):
-                    oc = PC.ObjectContent(obj=mo.ref)
-                    for p in paths_for(mo, spec.propSet):
-                        _, v = mo.get(p)
-                        if v is not None:
-                            oc.propSet.append(vmodl.DynamicProperty(name=p, val=v))
-                    out.append(oc)
-        return out
 
-    def RetrieveProperties(self, ctx, specSet):
-        return self._content(specSet)
+    def RetrieveProperties(self, ctx: Any, specSet: Any) -> Any:
+        return self._contents(ctx, specSet)
 
-    def RetrievePropertiesEx(self, ctx, specSet, options=None):
-        return self._page(self._content(specSet), options and options.maxObjects)
+    def RetrievePropertiesEx(self, ctx: Any, specSet: Any, options: Any = None) -> Any:
+        contents = self._contents(ctx, specSet)
+        return self._page(ctx, contents, options.maxObjects if options is not None else None)
 
-    def _page(self, objs, size):
-        if not objs:
+    def ContinueRetrievePropertiesEx(self, ctx: Any, token: str) -> Any:
+        return self._page(ctx, *self._taken(ctx, token))
+
+    def CancelRetrievePropertiesEx(self, ctx: Any, token: str) -> None:
+        self._taken(ctx, token)
+
+    def _taken(self, ctx: Any, token: str) -> tuple[list[Any], int | None]:
+        pages = ctx.session.state.get("pages", {})
+        if token not in pages:
+            raise vmodl.fault.InvalidArgument(
+                invalidProperty="token", msg="A specified parameter was not correct: token"
+            )
+        return pages.pop(token)
+
+    def _page(self, ctx: Any, contents: list[Any], size: int | None) -> Any:
+        if size is not None and size <= 0:
+            raise vmodl.fault.InvalidArgument(invalidProperty="maxObjects")
+        if not contents:
             return None
-        res = PC.RetrieveResult(objects=objs[:size] if size else objs)
-        if size and len(objs) > size:
-            res.token = str(next(self.serial))
-            self.pages[res.token] = (objs[size:], size)
-        return res
+        result = PC.RetrieveResult(objects=contents[:size])
+        if size is not None and len(contents) > size:
+            result.token = str(self.lab.new_id("page"))
+            ctx.session.state.setdefault("pages", {})[result.token] = (contents[size:], size)
+        return result
 
-    def ContinueRetrievePropertiesEx(self, ctx, token):
-        if token not in self.pages:
-            raise vmodl.fault.InvalidArgument(invalidProperty="token")
-        return self._page(*self.pages.pop(token))
-
-    def CancelRetrievePropertiesEx(self, ctx, token):
-        self.pages.pop(token, None)
+    def _contents(self, ctx: Any, specs: Any) -> list[Any]:
+        contents = []
+        user = ctx.session.user if ctx.session is not None else ""
+        hidden = not self.lab.access.sees_all(user)
+        for spec in specs:
+            properties = Properties(spec.propSet)
+            with self.lab.cond:
+                selected = list(Selection(self.lab, spec.objectSet).objects.values())
+            for mo in selected:
+                if not properties.wants(mo) or (hidden and not self.lab.access.sees(user, mo)):
+                    continue
+                values, missing = read(ctx, mo, properties.paths(mo))
+                changes = [vmodl.DynamicProperty(name=path, val=value) for path, value in values.items()]
+                contents.append(PC.ObjectContent(obj=mo.ref, propSet=changes, missingSet=_missing_set(missing)))
+        return contents
 
     # -- live updates
-    def CreateFilter(self, ctx, spec, partialUpdates):
-        for mo in select(self.lab, spec.objectSet).values():
-            for p in paths_for(mo, spec.propSet):
-                mo.get(p)                               # InvalidProperty now, as a real server
-        f = PropertyFilter(self, spec, partialUpdates)
-        self.filters.append(f)
-        return f.ref
 
-    def CreatePropertyCollector(self, ctx):
-        pc = PropertyCollector(self.lab)
-        ctx.session.objects.append(pc)
-        return pc.ref
-
-    def DestroyPropertyCollector(self, ctx):
+    def CreateFilter(self, ctx: Any, spec: Any, partialUpdates: bool) -> Any:
+        waiting = self._waiting(ctx.session)
         with self.lab.cond:
-            self.dead = True
-            for f in list(self.filters):
-                f.DestroyPropertyFilter(ctx)
-            self.lab.remove(self)
+            filter = PropertyFilter(waiting, spec, partialUpdates)
+            try:
+                for mo in filter.selection().objects.values():  # InvalidProperty now, as a real server
+                    for path in filter.properties.paths(mo) if filter.properties.wants(mo) else ():
+                        mo.get(path)
+            except vmodl.MethodFault:
+                self.lab.remove(filter)
+                raise
+            waiting.filters.append(filter)
+            ctx.session.owns(filter)
+        return filter.ref
 
-    def CancelWaitForUpdates(self, ctx):
-        with self.lab.cond:
-            self.gen += 1
-            self.lab.cond.notify_all()
+    def CreatePropertyCollector(self, ctx: Any) -> Any:
+        collector = PropertyCollector(self.lab, waiting=Waiting(self.lab))
+        return ctx.session.owns(collector).ref
 
-    def _diff(self, version, limit):
-        old = self.states[version]
-        new, fsets, n, truncated = dict(old), [], 0, False
-        for f in self.filters:
-            fu, now = PC.FilterUpdate(filter=f.ref), select(self.lab, f.spec.objectSet)
-            for mo in now.values():
-                if not wanted(mo, f.spec.propSet):
-                    continue
-                if limit and n >= limit:
-                    truncated = True
-                    break
-                key, paths = (f.id, mo.id), paths_for(mo, f.spec.propSet)
-                seen = old.get(key)
-                if seen is None:
-                    ups = [(p, mo.get(p)[1]) for p in paths]
-                    ou = PC.ObjectUpdate(kind="enter", obj=mo.ref, changeSet=[PC.Change(name=p, op="assign", val=v) for p, v in ups if v is not None])
-                else:
-                    hot = [p for p in paths if mo.last_change(p) > seen]
-                    if not hot:
-                        new[key] = self.lab.version
-                        continue
-                    ou = PC.ObjectUpdate(kind="modify", obj=mo.ref, changeSet=[PC.Change(name=p, op="assign", val=mo.get(p)[1]) for p in hot])
-                new[key] = self.lab.version
-                fu.objectSet.append(ou)
-                n += 1
-            for key in [k for k in old if k[0] == f.id and k[1] not in now]:
-                typ = getattr(VS, "ManagedObject")
-                fu.objectSet.append(PC.ObjectUpdate(kind="leave", obj=self._gone.get(key[1], typ(key[1]))))
-                new.pop(key)
-                n += 1
-            for mo in now.values():
-                self._gone[mo.id] = mo.ref
-            if fu.objectSet:
-                fsets.append(fu)
-        if not fsets:
-            return None
-        token = str(next(self.serial))
-        self.states = {"": {}, version: old, token: new}       # the last token may be asked for again
-        return PC.UpdateSet(version=token, filterSet=fsets, truncated=truncated or None)
-
-    _gone = {}
-
-    def WaitForUpdatesEx(self, ctx, version=None, options=None):
-        version, gen = version or "", self.gen
-        wait = options.maxWaitSeconds if options and options.maxWaitSeconds is not None else 86400
-        limit, deadline = options and options.maxObjectUpdates, time.monotonic() + wait
-        with self.lab.cond:
-            if version not in self.states:
-                raise vmodl.query.InvalidCollectorVersion()
-            while True:
-                if self.dead or self.gen != gen or ctx.session.dead:
-                    raise vmodl.fault.RequestCanceled(msg="The task was canceled by a user.")
-                res = self._diff(version, limit)
-                left = deadline - time.monotonic()
-                if res is not None or left <= 0:
-                    return res
-                self.lab.cond.wait(min(left, 30))
-
-    def CheckForUpdates(self, ctx, version=None):
-        with self.lab.cond:
-            return self._diff(version or "", None)
-
-    def WaitForUpdates(self, ctx, version=None):
-        return self.WaitForUpdatesEx(ctx, version)
-
-
-class ContainerView(MO):
-    vim, prefix = vim.view.ContainerView, "session[view]"
-
-    def __init__(self, lab, container, types, recursive):
-        super().__init__(lab, container=container.ref, type=types, recursive=recursive)
-        self.root, self.types, self.recursive = container, types, recursive
-        self.props["view"] = self.view
-
-    def view(self):
-        out, stack, seen = [], list(self.root.children()), set()
-        while stack:
-            mo = stack.pop(0)
-            if mo.id in seen:
-                continue
-            seen.add(mo.id)
-            if not self.types or any(issubclass(mo.vim, t) for t in self.types):
-                out.append(mo.ref)
-            if self.recursive:
-                stack.extend(mo.children())
-        return vim.ManagedEntity.Array(out)
-
-    def DestroyView(self, ctx):
+    def DestroyPropertyCollector(self, ctx: Any) -> None:
+        if self._created is None:
+            raise vmodl.fault.InvalidRequest(msg="The default property collector cannot be destroyed.")
+        self._created.close()
+        ctx.session.disowns(self)
         self.lab.remove(self)
 
+    def WaitForUpdatesEx(self, ctx: Any, version: str | None = None, options: Any = None) -> Any:
+        seconds = options.maxWaitSeconds if options is not None else None
+        limit = options.maxObjectUpdates if options is not None else None
+        if (seconds is not None and seconds < 0) or (limit is not None and limit <= 0):
+            raise vmodl.fault.InvalidArgument(invalidProperty="options")
+        wait = LONGEST if seconds is None else float(seconds)
+        return self._waiting(ctx.session).wait(ctx, version or "", wait, limit)
 
-class ViewManager(MO):
-    vim = vim.view.ViewManager
+    def WaitForUpdates(self, ctx: Any, version: str | None = None) -> Any:
+        return self._waiting(ctx.session).wait(ctx, version or "", LONGEST, None)
 
-    def CreateContainerView(self, ctx, container, recursive, type=None):
-        v = ContainerView(self.lab, self.lab.find(container), type or [], recursive)
-        ctx.session.objects.append(v)
-        return v.ref
+    def CheckForUpdates(self, ctx: Any, version: str | None = None) -> Any:
+        return self._waiting(ctx.session).wait(ctx, version or "", 0, None)
+
+    def CancelWaitForUpdates(self, ctx: Any) -> None:
+        with self.lab.cond:
+            self._waiting(ctx.session).cancelled += 1
+            self.lab.cond.notify_all()

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from pathlib import Path
 from types import TracebackType
 
 from engine.lab.certificates import Authority, write_private
 from engine.lab.faults import Faults
+from engine.lab.nfc.start import start_nfc
+from engine.lab.ovf import OvfManager
 from engine.lab.server import Server
 from engine.lab.vsphere import VSphere
 
 
 class Lab:
-    """A running lab. `Lab.start(...)` returns it ready; `close()` (or the end of a with block) saves its state."""
+    """A running lab. `Lab.start(...)` returns it ready; `close()` (or the end of a with block) saves its state.
+
+    `vsphere` is the model, `faults` its rules, `nfc` the NFC port (limits, statistics). `stop_requested` is set when the control endpoint asks for the end."""
 
     host = "127.0.0.1"
-    user = "administrator@vsphere.local"
 
-    def __init__(self, vsphere: VSphere, server: Server, password: str, control_token: str) -> None:
+    def __init__(self, vsphere: VSphere, user: str, password: str, *, port: int, nfc_port: int) -> None:
         self.vsphere = vsphere
-        self.server = server
-        self.password = password
-        self.control_token = control_token
-        self.port: int = server.server_port
-        self.nfc_port = 0
+        self.user, self.password = user, password
+        self.control_token = secrets.token_urlsafe(24)
+        self.stop_requested = threading.Event()
+        self._closing = threading.Lock()
+        self._server = Server(self, port)
+        try:
+            self.nfc = start_nfc(vsphere, nfc_port)
+        except OSError:
+            self._server.server_close()
+            raise
+        self.port: int = self._server.server_port
+        self.nfc_port: int = self.nfc.port
         self.url = f"https://{self.host}:{self.port}/sdk"
         self.control_url = f"https://{self.host}:{self.port}/control"
         self.ca_file: Path = vsphere.authority.ca_file
+        self._server.start()
 
     @classmethod
     def start(
         cls,
-        state: Path,
+        state: Path | str,
         *,
         seed: str | int = "demo",
         port: int = 0,
@@ -41,17 +53,25 @@ class Lab:
         guest: bool = True,
         record: bool = False,
         version: str = "8.0.3.0",
+        free_edition: bool = False,
+        session_idle: float = 1800.0,
     ) -> Lab:
-        """Start a lab whose state lives in `state`. seed: "demo", "small", "empty" or a number of VMs without content."""
+        """Starts a lab whose state lives in `state`: what was saved there comes back, else it is seeded.
+
+        seed: "demo", "small", "empty", or a number of VMs without content. version: the API version id, "7.0.3.0" for a
+        vSphere 7. free_edition (with esx): every write is RestrictedVersion. session_idle: seconds until an idle session
+        expires."""
         state = Path(state)
-        authority = Authority(state / "certificates")
-        password = _password(state)
-        vsphere = VSphere(state / "labstore", esx=esx)
-        vsphere.authority = authority
-        vsphere.users[cls.user] = (password, vsphere.users[cls.user][1])
-        for n in range(seed if isinstance(seed, int) else {"demo": 3, "small": 2}.get(seed, 0)):
-            vsphere.add_vm(f"vm{n:04d}", (1 << 30,) if isinstance(seed, int) else (64 << 20,), ip=f"10.0.{n // 250}.{n % 250 + 1}")
-        return cls(vsphere, Server(vsphere, port).start(), password, secrets.token_urlsafe(24))
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        vsphere = VSphere(state, Authority(state / "certificates"), esx=esx, version=version, free_edition=free_edition)
+        vsphere.sessions.idle = session_idle
+        user, password = "root" if esx else "administrator@vsphere.local", _password(state)
+        vsphere.grant(user, password, "Admin")
+        vsphere.add_service("ovfManager", OvfManager(vsphere, "ha-ovf-manager" if esx else "OvfManager"))
+        _interim_seed(vsphere, seed)
+        lab = cls(vsphere, user, password, port=port, nfc_port=nfc_port)
+        lab.run_guest(guest)
+        return lab
 
     @property
     def faults(self) -> Faults:
@@ -70,17 +90,59 @@ class Lab:
         }
 
     def frozen_image(self, snapshot: str, device_key: int) -> Path:
-        """Raw copy of one disk as a snapshot froze it (record=True); kept after the snapshot is gone."""
-        raise KeyError(snapshot)
+        """Raw copy of one disk as a snapshot froze it (record=True); kept after the snapshot is gone.
+
+        Raises LookupError when there is none."""
+        if self.vsphere.recorder is None:
+            raise LookupError("this lab does not record frozen images")
+        return self.vsphere.recorder.image(snapshot, device_key)
+
+    def run_guest(self, running: bool) -> None:
+        """Starts or stops the guests' writing to the disks of running VMs."""
 
     def close(self) -> None:
-        self.server.stop()
+        """Ends all connections and saves the state. Safe to call twice."""
+        with self._closing:
+            if self.vsphere.closing:
+                return
+            self.vsphere.close()
+            self._server.stop()
+            self.nfc.close()
 
     def __enter__(self) -> Lab:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+def _interim_seed(vsphere: VSphere, seed: str | int) -> None:
+    from engine.lab.inventory import ComputeResource, Datacenter, Datastore, Network
+
+    datacenter = Datacenter(vsphere, "ha-datacenter" if vsphere.esx else "Lab", vsphere.root)
+    store = Datastore(vsphere, "labstore", datacenter, vsphere.state / "labstore")
+    network = Network(vsphere, "VM Network", datacenter)
+    compute = ComputeResource(vsphere, "esx01.lab", datacenter)
+    host = compute.add_host("esx01.lab")
+    host.mount(store)
+    host.connect(network)
+    try:
+        from engine.lab.vm import VM
+    except ImportError:
+        return
+    content = not isinstance(seed, int)
+    for n in range(seed if isinstance(seed, int) else {"demo": 3, "small": 2}.get(seed, 0)):
+        VM(
+            vsphere,
+            f"vm{n:04d}",
+            datacenter.vm_folder,
+            store,
+            host,
+            compute.pool,
+            (64 << 20,) if content else (1 << 30,),
+            ip=f"10.0.{n // 250}.{n % 250 + 1}",
+            contents=content,
+        )
 
 
 def _password(state: Path) -> str:

@@ -1,111 +1,161 @@
-"""Folders, datacenters, compute resources, hosts, pools, datastores, networks."""
-import uuid
+"""Datacenters, compute resources, clusters and resource pools: the frame that hosts, datastores and VMs are put into.
+
+datacenter = Datacenter(vsphere, "Tokyo", vsphere.root)
+cluster = Cluster(vsphere, "Production", datacenter)
+store = Datastore(vsphere, "tokyo-san", datacenter, directory)
+network = Network(vsphere, "VM Network", datacenter)
+for name in ("esx01.lab", "esx02.lab"):
+    host = cluster.add_host(name)
+    host.mount(store)
+    host.connect(network)
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
 
 from pyVmomi import vim
 
 from engine.lab import wire
+from engine.lab.datastores import Datastore, Network
+from engine.lab.entity import Entity, Folder
+from engine.lab.hosts import Host
 from engine.lab.registry import MO
 
+__all__ = [
+    "Cluster", "ComputeResource", "Datacenter", "Datastore", "Entity", "Folder", "Host", "Network", "ResourcePool",
+]  # fmt: skip
 
-class Entity(MO):
-    vim = vim.ManagedEntity
-
-    def __init__(self, lab, name, parent=None, **props):
-        super().__init__(lab, name=name, parent=parent and parent.ref, overallStatus="green", configStatus="green", configIssue=[], effectiveRole=[-1],
-                         permission=[], disabledMethod=[], triggeredAlarmState=[], declaredAlarmState=[], recentTask=[], tag=[], value=[], customValue=[],
-                         availableField=[], alarmActionsEnabled=True, **props)
-
-    def children(self):
-        return []
-
-    def _kids(self, *names):
-        out = []
-        for n in names:
-            v = self.get(n)[1]
-            out += [self.lab.objects[r._moId] for r in (v if isinstance(v, list) else [v] if v else []) if r._moId in self.lab.objects]
-        return out
-
-
-class Folder(Entity):
-    vim, prefix = vim.Folder, "group"
-
-    def __init__(self, lab, name, parent=None, types=()):
-        super().__init__(lab, name, parent, childType=list(types))
-        self.kids = []
-        self.props["childEntity"] = lambda: vim.ManagedEntity.Array(k.ref for k in self.kids)
-
-    def add(self, mo):
-        self.kids.append(mo)
-        mo.props["parent"] = self.ref
-        self.touch("childEntity")
-        return mo
-
-    def children(self):
-        return self.kids
+# (attribute and wire name, the folder's name, what may lie in it, moref on a vCenter begins with, moref on ESXi)
+_FOLDERS = (
+    ("vm_folder", "vmFolder", "vm", (vim.Folder, vim.VirtualMachine, vim.VirtualApp), "group-v", "ha-folder-vm"),
+    ("host_folder", "hostFolder", "host", (vim.Folder, vim.ComputeResource), "group-h", "ha-folder-host"),
+    ("datastore_folder", "datastoreFolder", "datastore", (vim.Folder, vim.Datastore), "group-s", "ha-folder-datastore"),
+    ("network_folder", "networkFolder", "network", (vim.Folder, vim.Network), "group-n", "ha-folder-network"),
+)
 
 
 class Datacenter(Entity):
-    vim, prefix = vim.Datacenter, "datacenter"
+    """Has its four folders from the beginning. `parent` is the root folder or a folder of datacenters."""
 
-    def __init__(self, lab, name, parent):
-        super().__init__(lab, name, parent)
-        for prop, fname, typ in (("vmFolder", "vm", vim.VirtualMachine), ("hostFolder", "host", vim.ComputeResource),
-                                 ("datastoreFolder", "datastore", vim.Datastore), ("networkFolder", "network", vim.Network)):
-            f = Folder(lab, fname, self, [vim.Folder, typ])
-            setattr(self, prop, f)
-            self.props[prop] = f.ref
-        self.props["datastore"] = lambda: [d.ref for d in self.datastoreFolder.kids]
-        self.props["network"] = lambda: [d.ref for d in self.networkFolder.kids]
+    vim = vim.Datacenter
+    prefix = "datacenter"
+    vm_folder: Folder
+    host_folder: Folder
+    datastore_folder: Folder
+    network_folder: Folder
 
-    def children(self):
-        return [self.vmFolder, self.hostFolder, self.datastoreFolder, self.networkFolder]
+    def __init__(self, lab: Any, name: str, parent: Folder, moid: str | None = None) -> None:
+        super().__init__(lab, name, parent, moid)
+        number = self.id.rpartition("-")[2]
+        for attribute, wire_name, folder_name, types, prefix, on_esx in _FOLDERS:
+            folder = Folder(lab, folder_name, self, types, on_esx if lab.esx else f"{prefix}{number}")
+            setattr(self, attribute, folder)
+            self.props[wire_name] = folder.ref
+        self.props["datastore"] = lambda: [d.ref for d in self.datastores()]
+        self.props["network"] = lambda: [n.ref for n in lab.all_of(vim.Network) if lab.is_below(n, self)]
+        parent.add(self)
 
+    def children(self) -> list[Any]:
+        return [self.vm_folder, self.host_folder, self.datastore_folder, self.network_folder]
 
-class Datastore(Entity):
-    vim, prefix = vim.Datastore, "datastore"
-
-    def __init__(self, lab, name, parent, root):
-        super().__init__(lab, name, parent)
-        self.root = root
-        root.mkdir(parents=True, exist_ok=True)
-        cap = 1 << 40
-        self.props.update(summary=wire.fill(vim.Datastore.Summary(datastore=self.ref, name=name, url=f"ds:///vmfs/volumes/{uuid.uuid4()}/", capacity=cap,
-                          freeSpace=cap // 2, accessible=True, type="VMFS", multipleHostAccess=False)), vm=lambda: [v.ref for v in self.lab.all_of(vim.VirtualMachine)],
-                          host=[], info=wire.fill(vim.host.VmfsDatastoreInfo(name=name, url="")))
-
-
-class Network(Entity):
-    vim, prefix = vim.Network, "network"
-
-    def __init__(self, lab, name, parent):
-        super().__init__(lab, name, parent, summary=wire.fill(vim.Network.Summary(name=name, accessible=True)), host=[], vm=[])
-        self.props["summary"].network = self.ref
-
-
-class ComputeResource(Entity):
-    vim, prefix = vim.ComputeResource, "domain-s"
-
-    def __init__(self, lab, name, parent):
-        super().__init__(lab, name, parent)
-        self.host, self.pool = Host(lab, name, self), ResourcePool(lab, "Resources", self)
-        self.props.update(host=[self.host.ref], resourcePool=self.pool.ref, datastore=lambda: [d.ref for d in lab.all(Datastore)], network=lambda: [d.ref for d in lab.all(Network)])
-
-    def children(self):
-        return [self.host, self.pool]
-
-
-class Host(Entity):
-    vim, prefix = vim.HostSystem, "host"
-
-    def __init__(self, lab, name, parent):
-        super().__init__(lab, name, parent)
-        rt = wire.fill(vim.host.RuntimeInfo(connectionState="connected", powerState="poweredOn", inMaintenanceMode=False))
-        self.props.update(runtime=rt, vm=lambda: [v.ref for v in lab.all_of(vim.VirtualMachine)], datastore=lambda: [d.ref for d in lab.all(Datastore)], network=[],
-                          summary=wire.fill(vim.host.Summary(host=self.ref, runtime=rt, overallStatus="green", rebootRequired=False)))
+    def datastores(self) -> list[Datastore]:
+        return [d for d in self.lab.all_of(vim.Datastore) if self.lab.is_below(d, self)]
 
 
 class ResourcePool(Entity):
-    vim, prefix = vim.ResourcePool, "resgroup"
+    """`owner` is the compute resource; `parent` the same for its root pool, else another pool."""
 
-    def __init__(self, lab, name, parent):
-        super().__init__(lab, name, parent, resourcePool=[], owner=parent.ref, vm=lambda: [v.ref for v in lab.all_of(vim.VirtualMachine)])
+    vim = vim.ResourcePool
+    prefix = "resgroup"
+
+    def __init__(self, lab: Any, name: str, owner: MO, parent: MO | None = None, moid: str | None = None) -> None:
+        super().__init__(lab, name, parent or owner, moid)
+        self._pools: list[ResourcePool] = []
+        config = wire.fill(vim.ResourceConfigSpec(cpuAllocation=_shares(), memoryAllocation=_shares()))
+        self.props.update(
+            owner=owner.ref,
+            config=config,
+            runtime=wire.fill(vim.ResourcePool.RuntimeInfo()),
+            summary=lambda: wire.fill(vim.ResourcePool.Summary(name=self.name, config=config)),
+            resourcePool=lambda: [pool.ref for pool in self._pools],
+            vm=lambda: [vm.ref for vm in lab.all_of(vim.VirtualMachine) if vm.props.get("resourcePool") == self.ref],
+        )
+        if isinstance(parent, ResourcePool):
+            parent._pools.append(self)
+            parent.touch("resourcePool")
+
+    def children(self) -> list[Any]:
+        return list(self._pools)
+
+    def CreateResourcePool(self, ctx: Any, name: str, spec: Any) -> Any:
+        if any(pool.name == name for pool in self._pools):
+            raise vim.fault.DuplicateName(name=name, object=self.ref)
+        owner = self.lab.find(self.props["owner"])
+        return ResourcePool(self.lab, name, owner, self).ref
+
+    def ImportVApp(self, ctx: Any, spec: Any, folder: Any = None, host: Any = None) -> Any:
+        from engine.lab import importing  # it makes VMs, and VMs live in pools
+
+        return importing.import_vapp(ctx, self, spec, folder, host)
+
+
+class ComputeResource(Entity):
+    """A standalone host's compute resource; Cluster is the same for several hosts. Comes with its root pool."""
+
+    vim: ClassVar[Any] = vim.ComputeResource
+    prefix = "domain-s"
+
+    def __init__(self, lab: Any, name: str, datacenter: Datacenter, moid: str | None = None) -> None:
+        super().__init__(lab, name, datacenter.host_folder, moid)
+        self.hosts: list[Host] = []
+        self.pool = ResourcePool(lab, "Resources", self, moid="ha-root-pool" if lab.esx else None)
+        self.props.update(
+            host=lambda: [host.ref for host in self.hosts],
+            resourcePool=self.pool.ref,
+            datastore=lambda: [d.ref for d in self._distinct(h.datastores for h in self.hosts)],
+            network=lambda: [n.ref for n in self._distinct(h.networks for h in self.hosts)],
+            summary=self._summary,
+        )
+        datacenter.host_folder.add(self)
+
+    def add_host(self, name: str, *, address: str = "127.0.0.1", moid: str | None = None) -> Host:
+        host = Host(self.lab, name, self, address=address, moid=moid)
+        self.hosts.append(host)
+        self.touch("host", "summary")
+        return host
+
+    def children(self) -> list[Any]:
+        return [*self.hosts, self.pool]
+
+    def _summary(self) -> Any:
+        return self._sized(vim.ComputeResource.Summary())
+
+    def _sized(self, summary: Any) -> Any:
+        hardware = [host.value("summary.hardware") for host in self.hosts]
+        summary.numHosts = summary.numEffectiveHosts = len(hardware)
+        summary.numCpuCores = sum(h.numCpuCores for h in hardware)
+        summary.numCpuThreads = sum(h.numCpuThreads for h in hardware)
+        summary.totalCpu = summary.effectiveCpu = sum(h.numCpuCores * h.cpuMhz for h in hardware)
+        summary.totalMemory = sum(h.memorySize for h in hardware)
+        summary.effectiveMemory = summary.totalMemory >> 20  # this one is in MB
+        summary.overallStatus = "green"
+        return wire.fill(summary)
+
+    @staticmethod
+    def _distinct(groups: Any) -> list[Any]:
+        return list({mo.id: mo for group in groups for mo in group}.values())
+
+
+class Cluster(ComputeResource):
+    vim = vim.ClusterComputeResource
+    prefix = "domain-c"
+
+    def _summary(self) -> Any:
+        return self._sized(vim.ClusterComputeResource.Summary(currentFailoverLevel=0, numVmotions=0))
+
+
+def _shares() -> Any:
+    return vim.ResourceAllocationInfo(
+        reservation=0, expandableReservation=True, limit=-1, shares=vim.SharesInfo(shares=4000, level="normal")
+    )

@@ -1,247 +1,223 @@
-"""HTTPS on loopback: /sdk (SOAP), /sdk/vimServiceVersions.xml, /folder (datastore files, Range), /nfc (leases)."""
-import hashlib
+"""HTTPS on the loopback: SOAP at /sdk, and the doors to /folder, /nfc and /control."""
+
+from __future__ import annotations
+
+import gzip
 import http.server
-import os
-import re
+import json
 import socket
 import ssl
 import sys
 import threading
-import time
-import traceback
-import urllib.parse
-import uuid
-from datetime import datetime, timedelta, timezone
-from http.cookies import SimpleCookie
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import IO, Any
 
-from pyVmomi import vim, vmodl
+from engine.lab import control, files, leases, soap
+from engine.lab.sessions import Session
 
-from engine.lab import wire
-from engine.lab.inventory import Entity
-
-RESTRICTED = ("Snapshot", "Reconfig", "Power", "Export", "Import", "Create", "Destroy", "Consolidate", "Remove")
-OPEN = {"Login", "RetrieveServiceContent", "LoginBySSPI", "LoginByToken"}        # no session needed
+LARGEST_CALL = 64 << 20  # bytes of one SOAP request
+WORTH_PACKING = 1400  # bytes below which gzip only costs
+IDLE = 900.0  # seconds until a silent connection is closed
+XML = "text/xml; charset=utf-8"
 
 
-class Session:
-    def __init__(self, user, key):
-        self.user, self.key, self.used, self.objects, self.dead = user, key, time.monotonic(), [], False
-        t = datetime.now(timezone.utc)
-        self.user_session = vim.UserSession(key=key, userName=user, fullName=user, loginTime=t, lastActiveTime=t, locale="en", messageLocale="en", extensionSession=False,
-                                            ipAddress="127.0.0.1", userAgent="", callCount=0)
+class BodyStream:
+    """A request's body as it comes, chunked or of a given length. Go clients send chunks, which http.server does not
+    decode. `read(n)` gives up to n bytes, b"" at the end; ConnectionError when the client stops in the middle."""
 
-    def kill(self, lab):
-        with lab.cond:
-            self.dead = True
-            lab.sessions.pop(self.key, None)
-            for o in self.objects:
-                lab.objects.pop(o.id, None)
-            lab.cond.notify_all()
+    def __init__(self, source: IO[bytes], headers: Any) -> None:
+        self._source = source
+        self._chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
+        self.length: int | None = None if self._chunked else int(headers.get("Content-Length") or 0)
+        self._left = self.length or 0
+        self._ended = not self._chunked and self._left == 0
+
+    def read(self, size: int = 1 << 20) -> bytes:
+        if self._ended:
+            return b""
+        if self._chunked and self._left == 0:
+            self._left = int(self._source.readline(64).split(b";")[0] or b"0", 16)
+            if self._left == 0:
+                while self._source.readline(1024) not in (b"\r\n", b"\n", b""):
+                    pass  # trailers
+                self._ended = True
+                return b""
+        data = self._source.read(min(size, self._left))
+        if not data:
+            raise ConnectionError("the request ended in the middle of its body")
+        self._left -= len(data)
+        if self._left == 0:
+            if self._chunked:
+                self._source.readline(8)
+            else:
+                self._ended = True
+        return data
+
+    def read_all(self, limit: int) -> bytes:
+        parts, total = [], 0
+        while data := self.read():
+            total += len(data)
+            if total > limit:
+                raise ValueError(f"request body larger than {limit} bytes")
+            parts.append(data)
+        return b"".join(parts)
 
 
-class Ctx:
-    def __init__(self, lab, session, host):
-        self.lab, self.session, self.host, self.cookie = lab, session, host, None
+class Request(http.server.BaseHTTPRequestHandler):
+    """One connection's requests. `/folder`, `/nfc` and `/control` get this object."""
 
-    def new_session(self, user):
-        self.session = Session(user, str(uuid.uuid4()))
-        self.lab.sessions[self.session.key] = self.session
-        self.cookie = f'vmware_soap_session="{self.session.key}"; Path=/; HttpOnly; Secure;'
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version = "vcb-lab"
+    disable_nagle_algorithm = True
+    wbufsize = 1 << 16
+    connection: ssl.SSLSocket
 
-
-class Drop(Exception):
-    """cut the connection"""
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version, disable_nagle_algorithm, wbufsize, server_version = "HTTP/1.1", True, 1 << 16, "lab"
-
-    def setup(self):
-        self.request.settimeout(600)
-        self.request = self.server.ctx.wrap_socket(self.request, server_side=True) if self.server.ctx else self.request
+    def setup(self) -> None:
+        self.request.settimeout(IDLE)
+        self.request = self.server.tls.wrap_socket(self.request, server_side=True)  # here, not in the accepting thread
         super().setup()
 
-    def log_message(self, *a):
-        pass
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silence: the lab's stdout and stderr are its owner's."""
 
-    # -- plumbing
-    def reply(self, status, body=b"", headers=(), ctype="text/xml; charset=utf-8"):
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except (ConnectionError, ssl.SSLError, TimeoutError):
+            self.close_connection = True
+
+    # -- what the doors use
+
+    def session(self) -> Session | None:
+        """The live session of the request's cookie; counts as use."""
+        try:
+            jar = SimpleCookie(self.headers.get("Cookie", ""))
+        except CookieError:
+            return None
+        if "vmware_soap_session" not in jar:
+            return None
+        return self.server.lab.sessions.by_cookie(jar["vmware_soap_session"].value)
+
+    def context(self) -> soap.Context:
+        host = self.headers.get("Host") or f"{self.server.server_address[0]}:{self.server.server_port}"
+        agent = self.headers.get("User-Agent", "")
+        return soap.Context(self.server.lab, self.session(), host, self.client_address[0], agent)
+
+    def body_stream(self) -> BodyStream:
+        return BodyStream(self.rfile, self.headers)
+
+    def reply(self, status: int, body: bytes = b"", headers: Iterable[tuple[str, str]] = (), ctype: str = XML) -> None:
         self.send_response(status)
         self.send_header("Content-Type", ctype)
         self.send_header("Content-Length", str(len(body)))
-        for k, v in headers:
-            self.send_header(k, v)
+        for name, value in headers:
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def session(self):
-        lab, jar = self.server.lab, SimpleCookie(self.headers.get("Cookie", ""))
-        s = lab.sessions.get(jar["vmware_soap_session"].value) if "vmware_soap_session" in jar else None
-        if s and time.monotonic() - s.used > lab.SESSION_IDLE:
-            s.kill(lab)
-            s = None
-        if s:
-            s.used = time.monotonic()
-        return s
+    def reply_json(self, status: int, value: Any) -> None:
+        self.reply(status, json.dumps(value).encode(), ctype="application/json")
 
-    def body(self):
-        """The request body; Go clients send it chunked, which http.server does not decode."""
-        if "chunked" not in self.headers.get("Transfer-Encoding", "").lower():
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        out = []
-        while n := int(self.rfile.readline(64).split(b";")[0], 16):
-            out.append(self.rfile.read(n))
-            self.rfile.readline(8)
-        while self.rfile.readline(1024) not in (b"\r\n", b"\n", b""):
-            pass
-        return b"".join(out)
-
-    # -- SOAP
-    def do_POST(self):
-        if self.path.startswith("/nfc/"):
-            return self.nfc_put()
-        body = self.body()
-        lab, version, info = self.server.lab, wire.VERSION, None
-        ctx = Ctx(lab, self.session(), self.headers.get("Host", f"127.0.0.1:{self.server.server_port}"))
+    def cut(self) -> None:
+        """Drops the connection without a word, as a broken network does."""
+        self.close_connection = True
+        self.wfile.flush()
         try:
-            req, version = wire.decode(body, self.headers.get("SOAPAction"))
-            info = req.info
-            out, status = wire.encode(info, self.dispatch(ctx, info, req), version), 200
-        except vmodl.MethodFault as e:
-            out, status = wire.encode_fault(e, version), 500
-        except Drop:
-            self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
-            return
-        except Exception as e:
-            traceback.print_exc(file=sys.stderr)
-            print(body.decode(errors='replace')[:1500], file=sys.stderr)
-            out, status = wire.encode_fault(vmodl.fault.SystemError(reason=repr(e)), version, f"{info and info.wsdlName}: {e!r}"), 500
-        self.reply(status, out, [("Set-Cookie", ctx.cookie)] if ctx.cookie else ())
+        except OSError:
+            pass  # the client was faster
 
-    def dispatch(self, ctx, info, req):
-        lab, name = ctx.lab, info.wsdlName
-        lab.caller.session = ctx.session
-        special = name == "Fetch" and req.this._moId in ("SessionManager", "ServiceInstance")
-        if ctx.session is None and name not in OPEN and not special:
-            raise vim.fault.NotAuthenticated(object=req.this, privilegeId="System.View", msg="The session is not authenticated.")
-        mo = lab.find(req.this)
-        kind = lab.faults.hit(name, "call", mo)
-        if kind == "drop":
-            raise Drop
-        if lab.free and any(w in name for w in RESTRICTED) and isinstance(mo, Entity) and name != "CreateContainerView":
-            raise vim.fault.RestrictedVersion(msg="Current license or ESXi version prohibits execution of the requested operation.")
-        if ctx.session is not None and name not in OPEN:
-            for target, priv in mo.privilege_checks(info):
-                if priv not in lab.privileges(ctx.session.user):
-                    raise vim.fault.NoPermission(object=target.ref, privilegeId=priv, msg="Permission to perform this operation was denied.")
-        fn = getattr(mo, name, None)
-        if fn is None:
-            raise vmodl.fault.MethodNotFound(receiver=req.this, method=name)
-        return fn(ctx, **req.args)
+    # -- HTTP
 
-    # -- files
-    def do_GET(self):
-        url = urllib.parse.urlsplit(self.path)
-        if url.path.rstrip("/").endswith("/vimServiceVersions.xml"):
-            return self.reply(200, wire.service_versions())
-        if url.path.startswith("/folder/"):
-            return self.folder(url)
-        if url.path.startswith("/nfc/"):
-            return self.nfc(url)
-        self.reply(404)
-
-    do_HEAD = do_GET
-
-    def folder(self, url):
-        lab, q = self.server.lab, urllib.parse.parse_qs(url.query)
-        if self.session() is None:
-            return self.reply(401, headers=[("WWW-Authenticate", 'Basic realm="VMware HTTP server"')])
-        rel = urllib.parse.unquote(url.path[len("/folder/"):])
-        path = (lab.ds.root / rel).resolve()
-        if q.get("dsName") != [lab.ds.props["name"]] or lab.ds.root.resolve() not in path.parents or not path.is_file() or path.name.endswith("-delta.vmdk"):
-            return self.reply(404)
-        vm = lab.by_dir.get(rel.split("/")[0])
-        if vm is not None:
-            for d in vm.disks.values():
-                if d.layers[-1].path.name == path.name and vm.props["runtime"].powerState == "poweredOn":
-                    return self.reply(500, b"file locked", ctype="text/plain")         # the running VM holds it
-        size, start, end, status = path.stat().st_size, 0, None, 200
-        end = size - 1
-        m = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if m:
-            start, status = int(m[1]), 206
-            end = min(int(m[2]) if m[2] else size - 1, size - 1)
-            if start > end:
-                return self.reply(416, headers=[("Content-Range", f"bytes */{size}")])
-        self.send_response(status)
-        self.send_header("Content-Type", "application/octet-stream")
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(end - start + 1))
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{end}/{size}")
-        self.end_headers()
-        if self.command != "HEAD":
-            fd = os.open(path, os.O_RDONLY)
-            try:
-                while start <= end:
-                    b = os.pread(fd, min(1 << 20, end + 1 - start), start)
-                    self.wfile.write(b)
-                    start += len(b)
-            finally:
-                os.close(fd)
-
-    def lease(self, url):
-        _, _, secret, name = url.path.split("/", 3)
-        le = self.server.lab.leases.get(secret)
-        return le, le and le.files.get(name)
-
-    def nfc(self, url):
-        le, f = self.lease(url)
-        if not f:
-            return self.reply(404)
-        disk, level = f
-        self.send_response(200)
-        self.send_header("Content-Type", "application/x-vnd.vmware-streamVmdk")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        for b in disk.stream_vmdk(level):
-            if le.props["state"] != "ready":                    # lease gone: cut, as a host does
-                self.close_connection = True
+    def _route(self) -> None:
+        path = self.path.partition("?")[0]
+        for prefix, door in DOORS:
+            if path == prefix or path.startswith(prefix + "/"):
+                door(self)
                 return
-            if b:
-                self.wfile.write(b"%x\r\n" % len(b) + b + b"\r\n")
-        self.wfile.write(b"0\r\n\r\n")
+        self._sdk(path)
 
-    def nfc_put(self):
-        self.reply(501)
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _route
 
-    def do_PUT(self):
-        self.reply(501)
+    def _sdk(self, path: str) -> None:
+        if path.rstrip("/").endswith("/vimServiceVersions.xml") and self.command in ("GET", "HEAD"):
+            self.reply(200, self.server.lab.dialect.service_versions())
+        elif path.rstrip("/") in ("/sdk", "/sdk/vimService") and self.command == "POST":
+            self._call()
+        else:
+            self.close_connection = True  # an unread body may follow
+            self.reply(404, headers=[("Connection", "close")])
+
+    def _call(self) -> None:
+        try:
+            body = self.body_stream().read_all(LARGEST_CALL)
+        except ValueError:
+            self.close_connection = True
+            self.reply(413, headers=[("Connection", "close")])
+            return
+        ctx = self.context()
+        answer = soap.answer(ctx, body, self.headers.get("SOAPAction"))
+        if answer.cut:
+            self.cut()
+            return
+        headers = [("Set-Cookie", ctx.fresh_cookie)] if ctx.fresh_cookie else []
+        packed = answer.body
+        if len(packed) > WORTH_PACKING and "gzip" in self.headers.get("Accept-Encoding", ""):
+            packed = gzip.compress(packed, 1)
+            headers.append(("Content-Encoding", "gzip"))
+        self.reply(answer.status, packed, headers)
+
+
+DOORS: tuple[tuple[str, Callable[[Any], None]], ...] = (
+    ("/folder", files.handle),
+    ("/nfc", leases.handle),
+    ("/control", control.handle),
+)
 
 
 class Server(http.server.ThreadingHTTPServer):
-    daemon_threads, request_queue_size = True, 128
+    """A thread per connection; the TLS handshake happens in that thread. `stop` ends the connections, too."""
 
-    def __init__(self, lab, port=0, host="127.0.0.1"):
-        self.lab = lab
-        super().__init__((host, port), Handler)
-        certificate = lab.authority.issue("vcenter.lab")
-        self.ctx = certificate.server_context()
-        lab.thumbprint = certificate.sha1
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
 
-    def handle_error(self, request, client_address):
-        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError, TimeoutError, OSError)):
+    def __init__(self, embedded: Any, port: int = 0, host: str = "127.0.0.1") -> None:
+        """embedded: the Lab; `lab` is its model."""
+        self.embedded = embedded
+        self.lab = embedded.vsphere
+        self.tls = self.lab.certificate.server_context()
+        self._open: set[socket.socket] = set()
+        self._open_lock = threading.Lock()
+        super().__init__((host, port), Request)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._open_lock:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._open_lock:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):  # a client that goes away is no defect
             super().handle_error(request, client_address)
 
-    def start(self):
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": .1}, name="lab", daemon=True).start()
+    def start(self) -> Server:
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="lab", daemon=True).start()
         return self
 
-    def stop(self):
+    def stop(self) -> None:
         self.shutdown()
         self.server_close()
+        with self._open_lock:
+            for connection in self._open:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # closed already
