@@ -66,9 +66,7 @@ class Crew:
         self._end()
 
     def _end(self) -> None:
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self.halt()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -89,9 +87,10 @@ class Crew:
         encoding = sum(meter.encode_seconds for meter in self._meters)
         return reading / (seconds * len(self._meters)), encoding / (seconds * self._cores)
 
-    def wake(self) -> None:
-        """Makes the consumer run its `tick` now."""
+    def halt(self) -> None:
+        """From any thread: no read begins after this one. The consumer's `tick` runs at once, and has to raise."""
         with self._changed:
+            self._stopping = True
             self._changed.notify_all()
 
     def in_order(self, tick: Callable[[], None]) -> Iterator[PackedUnit]:
@@ -135,8 +134,7 @@ class Crew:
         except BaseException as error:  # raised again in the consumer's thread
             with self._changed:
                 self._error = self._error or error
-                self._stopping = True
-                self._changed.notify_all()
+            self.halt()
 
     def _next(self) -> tuple[int, Unit, memoryview] | None:
         """A unit and the buffer for its result. Buffer first, then the lowest unit: so the unit that the consumer

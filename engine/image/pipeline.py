@@ -58,7 +58,7 @@ def export(
     try:
         crew = Crew(source, writer.new_encoder, wanted, threads or os.cpu_count() or 1)
         clock.watch(crew, writer.output)
-        with cancel.on_cancel(crew.wake), crew:
+        with cancel.on_cancel(crew.halt), crew:
             for unit in crew.in_order(clock.tick):
                 writer.append(unit)
         files = writer.finish()
