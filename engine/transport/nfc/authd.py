@@ -6,20 +6,22 @@ in the middle of the TCP stream: TLS runs over memory buffers here and is fed re
 after the last record is taken from the socket.
 """
 
-import hashlib
-import hmac
 import socket
 import ssl
-import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
-from engine.errors import ConnectError, TransportError, TrustError, VcbError
+from engine.errors import TransportError, TrustError, VcbError
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.secret import Secret
-from engine.transport.nfc.stream import PlainStream, SocketGuard, Stream, TlsStream, lost
+from engine.transport.nfc.stream import PlainStream, Stream, TlsStream, lost
 from engine.transport.nfc.wire import malformed
+from engine.transport.tcp import SocketGuard, connect_tcp
+from engine.vsphere.trust import Trust
 
+_UNREACHABLE = "The proxy needs TCP 902 open to every ESXi host; check the firewall and the name resolution."
 _LINE_LIMIT = 4096
 _RECORD_LIMIT = 16384 + 2048
 """RFC 5246 6.2.3: a TLS 1.2 record may exceed 2^14 bytes by 2048; TLS 1.3 allows less."""
@@ -46,7 +48,7 @@ def connect(ticket: Ticket, *, encrypted: bool, timeout: float, guard: SocketGua
     Raises ConnectError (cannot be reached), TrustError (another certificate than the ticket's: nothing was sent),
     ConnectionLost, TransportError (the daemon refused; its line is the fault).
     """
-    sock = _tcp(ticket, timeout, guard)
+    sock = connect_tcp(ticket.host, ticket.port, timeout=timeout, guard=guard, hint=_UNREACHABLE)
     try:
         _login(sock, ticket, encrypted, report)
         if encrypted:
@@ -60,37 +62,11 @@ def connect(ticket: Ticket, *, encrypted: bool, timeout: float, guard: SocketGua
         raise lost(ticket.host, why or type(error).__name__, type(error).__name__) from error
 
 
-def _tcp(ticket: Ticket, timeout: float, guard: SocketGuard) -> socket.socket:
-    failure: OSError | None = None
-    try:
-        addresses = socket.getaddrinfo(ticket.host, ticket.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        addresses, failure = [], error
-    for family, kind, protocol, _name, address in addresses:
-        sock = socket.socket(family, kind, protocol)
-        guard.attach(sock)
-        try:
-            sock.settimeout(timeout)
-            sock.connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        except OSError as error:
-            failure = error
-            sock.close()
-        else:
-            return sock
-    raise ConnectError(
-        f"The ESXi host {ticket.host} cannot be reached on port {ticket.port}.",
-        fault=str(failure),
-        hint="The proxy needs TCP 902 open to every ESXi host; check the firewall and the name resolution.",
-    ) from failure
-
-
 def _login(sock: socket.socket, ticket: Ticket, encrypted: bool, report: Reporter) -> None:
     _check_banner(_plain_line(sock, ticket.host), ticket.host, encrypted)
-    session = _RecordTls(sock, ticket.host)
-    session.handshake()
-    _check_certificate(session.certificate(), ticket)
+    session = _RecordTls(sock, ticket.host, _pinned(ticket))
+    with _vouched(ticket):
+        session.handshake()
     service = ticket.service + ("ssl" if encrypted else "")
     session.send_line(f"SESSION {ticket.session_id.reveal()}")  # has no reply of its own
     session.send_line("BANNER ")
@@ -106,37 +82,34 @@ def _login(sock: socket.socket, ticket: Ticket, encrypted: bool, report: Reporte
 
 def _second_handshake(sock: socket.socket, ticket: Ticket, guard: SocketGuard) -> ssl.SSLSocket:
     """nbdssl: a new TLS session on the same TCP connection, with the same host."""
-    wrapped = _unverified().wrap_socket(sock, do_handshake_on_connect=False)
+    wrapped = _pinned(ticket).wrap_socket(sock, do_handshake_on_connect=False)
     guard.attach(wrapped)
-    wrapped.do_handshake()
-    _check_certificate(wrapped.getpeercert(binary_form=True), ticket)
+    with _vouched(ticket):
+        wrapped.do_handshake()
     return wrapped
 
 
-def _unverified() -> ssl.SSLContext:
-    """Without a CA: the caller compares the certificate with a thumbprint before it sends anything."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def _check_certificate(certificate: bytes | None, ticket: Ticket) -> None:
-    expected = "".join(digit for digit in ticket.thumbprint.lower() if digit in string.hexdigits)
-    actual = hashlib.sha1(certificate or b"", usedforsecurity=False).hexdigest()
-    if not expected:
+def _pinned(ticket: Ticket) -> ssl.SSLContext:
+    """A context whose handshake fails unless the host's certificate has the ticket's thumbprint."""
+    if not ticket.thumbprint:
         raise TrustError(
             f"The NFC ticket for {ticket.host} names no certificate, so the host cannot be recognised.",
             hint="Use the https transport, whose certificate is checked by CA_FILE or THUMBPRINT.",
         )
-    if not hmac.compare_digest(expected, actual):
+    return Trust(None, None).pinned_context(ticket.thumbprint)
+
+
+@contextmanager
+def _vouched(ticket: Ticket) -> Iterator[None]:
+    try:
+        yield
+    except TrustError as error:
         raise TrustError(
-            f"The ESXi host {ticket.host} shows another certificate than the one vCenter vouches for; nothing was "
+            f"The ESXi host {ticket.host} shows another certificate than the one that vCenter vouches for; nothing was "
             "sent to it.",
-            fault=f"SHA-1 {actual}, expected {expected}",
-            hint="Was the host's certificate renewed? Reconnect the host in vCenter. Else something stands between.",
-        )
+            fault=error.sentence,
+            hint="Was the host's certificate renewed? Reconnect the host in vCenter. If not, something is in between.",
+        ) from error
 
 
 def _plain_line(sock: socket.socket, host: str) -> str:
@@ -185,10 +158,10 @@ def _expect(line: str, code: str, host: str) -> str:
 class _RecordTls:
     """TLS over memory buffers, fed with whole records read exactly from the socket."""
 
-    def __init__(self, sock: socket.socket, host: str) -> None:
+    def __init__(self, sock: socket.socket, host: str, context: ssl.SSLContext) -> None:
         self._socket, self._host = sock, host
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = _unverified().wrap_bio(self._incoming, self._outgoing)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
         self._text = b""
 
     def handshake(self) -> None:
@@ -201,9 +174,6 @@ class _RecordTls:
             else:
                 self._flush()
                 return
-
-    def certificate(self) -> bytes | None:
-        return self._tls.getpeercert(binary_form=True)
 
     def send_line(self, text: str) -> None:
         self._tls.write(text.encode("ascii") + b"\r\n")

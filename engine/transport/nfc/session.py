@@ -15,8 +15,9 @@ from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.transport.nfc import wire
 from engine.transport.nfc.operations import Command, Piece, Transfer
-from engine.transport.nfc.stream import SocketGuard, Stream
+from engine.transport.nfc.stream import Stream
 from engine.transport.nfc.wire import Aio, Classic
+from engine.transport.tcp import SocketGuard
 
 READ_PIECE = 1024 * 1024
 """Least length of one read request: small server buffers mean more fragments a request, not more requests."""

@@ -18,8 +18,8 @@ from engine.transport.nfc import authd
 from engine.transport.nfc.authd import Ticket
 from engine.transport.nfc.budget import HOSTS, Budget, Grant
 from engine.transport.nfc.session import BufferRefused, Session
-from engine.transport.nfc.stream import SocketGuard
 from engine.transport.nfc.wire import BUFFER_DEFAULT, BUFFER_LARGEST
+from engine.transport.tcp import SocketGuard
 
 ALLOCATION_CHUNK = 65536
 """Bytes a bit of the allocation map stands for: VDDK's least chunk (128 sectors), and the grain of a compact image, so

@@ -1,4 +1,4 @@
-"""Exact sends and receives on one TCP connection, in the clear or inside TLS, that another thread can cut.
+"""Exact sends and receives on one TCP connection, in the clear or inside TLS.
 
 In the clear, a receive is one system call for a whole fragment: the socket stays in blocking mode, with the kernel's
 own timeouts, so that MSG_WAITALL works (Python's timeouts would turn it into a poll and a short read each time).
@@ -7,7 +7,6 @@ own timeouts, so that MSG_WAITALL works (Python's timeouts would turn it into a 
 import socket
 import ssl
 import struct
-import threading
 from typing import Protocol
 
 from engine.errors import ConnectionLost
@@ -17,40 +16,6 @@ _TIMEVAL = struct.Struct("@ll")
 
 def lost(host: str, why: str, fault: str = "") -> ConnectionLost:
     return ConnectionLost(f"The NFC connection to {host} was lost: {why}.", fault=fault)
-
-
-class SocketGuard:
-    """The socket that a connection uses now; `cut` ends whatever another thread is doing on it, at once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
-        self._cut = False
-
-    def attach(self, sock: socket.socket) -> None:
-        """The connection goes on with `sock`. Raises ConnectionLost, and closes it, if `cut` came first."""
-        with self._lock:
-            self._socket = sock
-            if not self._cut:
-                return
-            sock.close()
-        raise ConnectionLost("The connection was cut.", fault="Cut", transient=False)
-
-    def cut(self) -> None:
-        """From any thread, more than once. The base class's shutdown: an SSLSocket's own would drop its TLS state."""
-        with self._lock:
-            self._cut = True
-            if self._socket is not None:
-                try:
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
-                except OSError:
-                    return  # not connected yet, or closed already
-
-    def close(self) -> None:
-        with self._lock:
-            self._cut = True
-            if self._socket is not None:
-                self._socket.close()
 
 
 class Stream(Protocol):

@@ -1,0 +1,201 @@
+"""One file of an export lease, read once from its first byte to its last over HTTPS: the `https` transport.
+
+The body is a streamOptimized VMDK that the host makes while it sends: its length is not known before, it cannot be
+resumed, and it may end early without any HTTP error, so the end is believed only where HTTP itself proves it.
+
+HTTP is http.client's: beside a bare TLS socket it costs 5 to 10 % (facts/measurements.md: 740 against 757-830 MiB/s),
+several times what a host makes of a lease.
+"""
+
+import hashlib
+import http.client
+import ssl
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from engine.cancel import CancelToken
+from engine.errors import ConnectionLost, LeaseError, TransportError, VcbError
+from engine.loglevel import LogLevel
+from engine.reporter import Reporter
+from engine.secret import Secret
+from engine.transport.tcp import SocketGuard, connect_tcp
+from engine.vsphere.trust import Trust, untrusted
+
+BUFFER = 1024 * 1024
+
+
+class Device(Protocol):
+    """The part of `engine.vsphere.lease.DeviceUrl` that is used here."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def thumbprint(self) -> str: ...
+
+
+class Lease(Protocol):
+    def check(self) -> None:
+        """Raises LeaseError when the lease has been lost."""
+        ...
+
+
+class Issuer(Protocol):
+    """The session that holds the lease (`engine.vsphere.session.Session`)."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def cookie(self) -> Secret: ...
+    @property
+    def trust(self) -> Trust: ...
+
+
+class LeaseStream:
+    """Iterate it once: each buffer is a view of one reused buffer and is valid until the next.
+
+    Raises ConnectError, TrustError (nothing was sent), LeaseError (the lease has ended), ConnectionLost (dropped or cut
+    short; start again with a new lease), TransportError (the host refuses), Cancelled. After the last buffer `sha1`,
+    `sha256` and `received` (bytes) are those of the whole stream, to be compared with the lease's manifest.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        session: Issuer,
+        lease: Lease,
+        report: Reporter,
+        cancel: CancelToken,
+        timeout: float = 60.0,
+    ) -> None:
+        self.received = 0
+        self.complete = False
+        self._device, self._session, self._lease = device, session, lease
+        self._report, self._cancel, self._timeout = report, cancel, timeout
+        self._sha1, self._sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
+        self._guard = SocketGuard()
+        self._registration = ExitStack()
+
+    @property
+    def sha1(self) -> str:
+        """Lower case hex, of the bytes received so far."""
+        return self._sha1.hexdigest()
+
+    @property
+    def sha256(self) -> str:
+        return self._sha256.hexdigest()
+
+    def __enter__(self) -> "LeaseStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._registration.close()
+        self._guard.close()
+
+    def __iter__(self) -> Iterator[memoryview]:
+        self._registration.enter_context(self._cancel.on_cancel(self._guard.cut))
+        try:
+            yield from self._stream()
+        except (OSError, http.client.HTTPException, ConnectionLost) as error:
+            self._cancel.check()
+            self._lease.check()
+            raise self._dropped(error) from error
+        except VcbError:
+            self._cancel.check()
+            raise
+        finally:
+            self.close()
+
+    def _stream(self) -> Iterator[memoryview]:
+        response = self._request()
+        buffer = memoryview(bytearray(BUFFER))
+        while size := response.readinto(buffer):
+            view = buffer[:size]
+            self._sha1.update(view)
+            self._sha256.update(view)
+            self.received += size
+            yield view
+            self._cancel.check()
+            self._lease.check()
+        if response.length:  # http.client keeps what a Content-Length promised and the connection did not bring
+            raise http.client.IncompleteRead(b"", response.length)
+        self.complete = True
+
+    def _request(self) -> http.client.HTTPResponse:
+        url = urlsplit(self._device.url)
+        if url.scheme != "https" or not url.hostname:
+            raise TransportError("The export lease offers a URL that is not HTTPS, which is not read.")
+        host, port = url.hostname, url.port or 443
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        connection.sock = self._tls(host, port)
+        connection.putrequest("GET", url.path + (f"?{url.query}" if url.query else ""))
+        if (host, port) == (self._session.host, self._session.port):  # no other host has any business with it
+            connection.putheader("Cookie", self._session.cookie.reveal())
+        connection.putheader("Connection", "close")
+        connection.endheaders()
+        response = connection.getresponse()
+        if self._report.wants(LogLevel.WIRE):
+            headers = "; ".join(f"{name}: {value}" for name, value in response.getheaders() if name != "Set-Cookie")
+            self._report.wire(f"GET {_name(url)} from {host}:{port} -> {response.status} {response.reason}; {headers}")
+        self._check_answer(response, url)
+        return response
+
+    def _tls(self, host: str, port: int) -> ssl.SSLSocket:
+        """The certificate has been checked when this returns, and nothing has been sent."""
+        trust = self._session.trust
+        pinned = self._device.thumbprint
+        context = trust.pinned_context(pinned) if pinned else trust.context_for(host, port)
+        hint = "The proxy needs TCP 443 open to every ESXi host; check the firewall and the name resolution."
+        raw = connect_tcp(host, port, timeout=self._timeout, guard=self._guard, hint=hint)
+        # A cut TLS connection must not look like the end of the data.
+        secure = context.wrap_socket(
+            raw, server_hostname=host, suppress_ragged_eofs=False, do_handshake_on_connect=False
+        )
+        self._guard.attach(secure)
+        try:
+            secure.do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            raise untrusted(host, port, error.verify_message) from error
+        return secure
+
+    def _check_answer(self, response: http.client.HTTPResponse, url: SplitResult) -> None:
+        if response.status == 200 and not response.getheader("Content-Encoding"):
+            return
+        self._lease.check()
+        fault = f"HTTP {response.status} {response.reason}"
+        if response.status in {401, 403, 404, 410}:
+            raise LeaseError(
+                f"{url.hostname} does not know the export lease's {_name(url)} any more.",
+                fault=fault,
+                hint="A lease ends when its progress is not reported, or when someone cancels its task in vCenter.",
+            )
+        raise TransportError(
+            f"{url.hostname} does not send {_name(url)}.", fault=fault, transient=response.status == 503
+        )
+
+    def _dropped(self, error: Exception) -> ConnectionLost:
+        url = urlsplit(self._device.url)
+        if isinstance(error, TimeoutError):
+            why = f"sent nothing for {self._timeout:g} seconds"
+        else:
+            why = f"ended it after {self.received:,} bytes"
+        return ConnectionLost(
+            f"The transfer of {_name(url)} is incomplete: {url.hostname} {why}.",
+            fault=getattr(error, "fault", "") or type(error).__name__,
+            hint="A stream cannot be resumed; the disk is read again from its start with a new lease.",
+        )
+
+
+def _name(url: SplitResult) -> str:
+    """The file's name: the rest of the path is a ticket."""
+    return url.path.rpartition("/")[2]
