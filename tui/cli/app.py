@@ -1,0 +1,84 @@
+"""The command `vcb`: which word runs what, and how every run ends in an exit code.
+
+0 success, 1 failure, 2 usage or configuration, 3 completed with exceptions, 130 cancelled. Commands are imported when
+they run: pyVmomi alone takes longer than all the rest.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App
+from cyclopts.exceptions import CycloptsError
+
+from engine import __version__
+from engine.errors import VcbError
+from tui.cli.screen import Screen, safe_streams
+
+USAGE_ERROR = 2
+CANCELLED = 130
+
+_COMMANDS = {
+    "demo": ("tui.cli.demo:demo", "A whole backup against an embedded vSphere: nothing to set up."),
+    "inventory": ("tui.cli.inventory:inventory", "List VMs, their disks, what is skipped and why."),
+    "plan": ("tui.cli.job_commands:plan", "Show what a backup would do, without doing it."),
+    "backup": ("tui.cli.job_commands:backup", "Snapshot, export, verify, restore point, snapshot removed."),
+    "mount": ("tui.cli.job_commands:mount", "Export a VM and leave it mounted, for another software's pre script."),
+    "unmount": ("tui.cli.job_commands:unmount", "The pair of mount, for the post script."),
+    "lab": ("tui.cli.lab:lab", "Run the embedded vSphere alone, for govc and rehearsals."),
+}
+_HELP = """VMware Consolidated Backup for today's vSphere, on the backup proxy.
+
+For a first look without any set-up: vcb demo. The full-screen console is not in this version; the commands are."""
+
+
+def application() -> App:
+    """The commands, none of them imported yet."""
+    app = App(
+        name="vcb",
+        help=_HELP,
+        version=f"vcb-console {__version__}",
+        help_format="plaintext",
+        result_action="return_value",
+        print_error=False,
+        exit_on_error=False,
+    )
+    for order, (name, (target, text)) in enumerate(_COMMANDS.items()):
+        app.command(target, name=name, help=text, sort_key=order)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns the exit code; `arguments` default to the process's."""
+    safe_streams()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        return application()(words) or 0
+    except CycloptsError as error:
+        Screen().error(str(error), hint=_advice(words))
+        return USAGE_ERROR
+    except VcbError as error:
+        return _failed(error, as_json)
+    except KeyboardInterrupt:
+        Screen().error("cancelled")
+        return CANCELLED
+
+
+def _failed(error: VcbError, as_json: bool) -> int:
+    from tui.cli.job_commands import failed  # noqa: PLC0415 - only when something failed
+
+    screen = Screen(as_json=as_json)
+    screen.error(error.sentence, fault=error.fault, hint=error.hint)
+    screen.result(failed(error))
+    return error.exit_code
+
+
+def _advice(words: Sequence[str]) -> str:
+    if any(word == "--password" or word.startswith("--password=") for word in words):
+        return "A password on a command line is there for every user of the machine to read: use --password-file."
+    command = f"{words[0]} " if words and words[0] in _COMMANDS else ""
+    return f"vcb {command}--help tells what is possible."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The flags that all commands share, drawn from the option table. There is none for a password."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import field, make_dataclass
+from getpass import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from engine.config.effective import default_file, load
+from engine.config.option_types import Option
+from engine.config.options import OPTIONS, Settings
+from engine.config.rules import require_runnable
+from engine.config.secrets import password_for
+from engine.errors import ConfigError
+
+COMMON = Group("Configuration", sort_key=10)
+SETTINGS = Group(
+    "Settings",
+    help="Each overrides the configuration file and the environment (VCB_NAME) for this run.",
+    sort_key=20,
+)
+_ALIASES = {"TRANSPORT_MODE": "--transport"}
+
+JsonFlag = Annotated[
+    bool,
+    Parameter(
+        name="--json",
+        negative=(),
+        show_default=False,
+        help="One JSON object on standard output; the rest on standard error.",
+    ),
+]
+
+
+def flag(name: str) -> str:
+    """The flag of an option: --loglevel, --snapshot-policy."""
+    return "--" + name.lower().replace("_", "-")
+
+
+def _common_type() -> type:
+    """A dataclass whose fields cyclopts turns into flags; the values stay texts, the option table reads them."""
+    config = Parameter(
+        name="--config",
+        group=COMMON,
+        help="Configuration file: .js (VCB's config.js) or .toml. Without it $VCB_CONFIG, else vcb.toml or config.js "
+        "in ~/.config/vcb, /etc/xdg/vcb or /etc/vcb.",
+    )
+    set_option = Parameter(
+        name="--set",
+        group=COMMON,
+        negative=(),
+        show_default=False,
+        metavar="NAME=VALUE",
+        help="Any setting by its name in the file, such as --set MAX_RETRIES=3. May be given more than once.",
+    )
+    fields: list[Any] = [
+        ("config", Annotated[Path | None, config], field(default=None)),
+        ("set", Annotated[tuple[str, ...], set_option], field(default=())),
+    ]
+    for name, option in OPTIONS.items():
+        if not option.secret:
+            names = (flag(name), _ALIASES[name]) if name in _ALIASES else (flag(name),)
+            parameter = Parameter(
+                name=names, group=SETTINGS, help=_flag_help(option), metavar=option.kind.upper(), show_default=False,
+                negative=(),
+            )  # fmt: skip
+            fields.append((name, Annotated[str | None, parameter], field(default=None)))
+    common = make_dataclass("Common", fields, frozen=True)
+    common.__module__ = __name__  # cyclopts takes a class of the module `types` for a scalar
+    return common
+
+
+def _flag_help(option: Option[Any]) -> str:
+    """The first sentence of the option's help, and its allowed values where its kind does not tell them."""
+    first = option.help.split(". ")[0].rstrip(".") + "."
+    allowed = option.allowed[:1].upper() + option.allowed[1:]
+    return first if option.kind in ("text", "path", "host") else f"{first} {allowed}."
+
+
+if TYPE_CHECKING:
+    Common = Any
+else:
+    Common = Annotated[_common_type(), Parameter(name="*")]
+
+
+def settings_from(common: Any, environ: "os._Environ[str] | dict[str, str]" = os.environ) -> Settings:
+    """The settings in effect for a command. Raises ConfigError for anything wrong with them, rules included."""
+    settings = unchecked_settings(common, environ)
+    require_runnable(settings)
+    return settings
+
+
+def unchecked_settings(common: Any, environ: "os._Environ[str] | dict[str, str]" = os.environ) -> Settings:
+    """The settings in effect, before the rules are asked."""
+    overrides: dict[str, str] = {}
+    for pair in common.set if common else ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise ConfigError(f'--set needs NAME=VALUE; "{name}" has no "="')
+        overrides[name.strip().upper()] = value
+    for name in OPTIONS:
+        if common and (value := getattr(common, name, None)) is not None:
+            overrides[name] = value
+    file = (common.config if common else None) or default_file(environ)
+    return load(file, environ, overrides)
+
+
+def with_password(settings: Settings) -> Settings:
+    """The settings with the password in them, asked from the terminal if there is no other source. Raises ConfigError.
+
+    Asked here and not by the job: the prompt must not stand in the middle of redrawn lines.
+    """
+    if settings.PASSWORD:
+        return settings
+    return settings.but(PASSWORD=password_for(settings, _prompt(settings)))
+
+
+def _prompt(settings: Settings) -> Callable[[], str] | None:
+    if not sys.stdin.isatty():
+        return None
+    return lambda: getpass(f"Password of {settings.USERNAME} at {settings.HOST}: ", stream=sys.stderr)

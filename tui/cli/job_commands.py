@@ -1,0 +1,150 @@
+"""vcb plan, backup, mount and unmount: the engine's flow, shown and counted."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from engine.cancel import CancelToken
+from engine.config.options import Settings
+from engine.errors import VcbError
+from engine.events import ResultState
+from engine.reporter import Reporter, Volume
+from tui.cli import render
+from tui.cli.flags import Common, JsonFlag, settings_from, with_password
+from tui.cli.interrupt import run_cancellable
+from tui.cli.progress import view
+from tui.cli.screen import Screen
+
+Spec = Annotated[
+    str,
+    Parameter(
+        name="SPEC",
+        required=True,
+        help="A VM: name:web01, ipaddr:10.0.0.7 (or a DNS name), uuid:..., moref:vm-21. A bare word goes by "
+        "VM_LOOKUP_METHOD.",
+    ),
+]
+Adopt = Annotated[
+    str | None,
+    Parameter(
+        help="Moref of a backup snapshot that this proxy cannot prove to be its own: with this word it may be used and "
+        "removed as if it were.",
+    ),
+]
+_SUMS = ("bytes_provisioned", "bytes_allocated", "bytes_read", "bytes_stored")
+_WORST_FIRST = (ResultState.CANCELLED, ResultState.FAILURE, ResultState.EXCEPTIONS, ResultState.SUCCESS)
+
+Job = Callable[[Reporter, CancelToken], Any]
+
+
+def plan(*specs: Spec, json: JsonFlag = False, common: Common = None) -> int:
+    """Show what a backup would do, disk by disk, without doing it."""
+    screen = Screen(as_json=json)
+    settings = with_password(settings_from(common))
+    from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second
+
+    plans = []
+    for spec in specs:
+        made = watched(screen, settings, lambda report, cancel, spec=spec: job.plan(spec, settings, report, cancel))
+        plans.append(made)
+        screen.show(render.plan(made.to_json(), screen.width))
+        screen.line()
+    screen.result({"plans": [made.to_json() for made in plans]})
+    return next((made.obstacle.exit_code for made in plans if made.obstacle), 0)
+
+
+def backup(*specs: Spec, adopt: Adopt = None, json: JsonFlag = False, common: Common = None) -> int:
+    """Back up VMs one after the other: snapshot, export, verify, restore point, snapshot removed.
+
+    Exit code: 0 success, 3 completed with exceptions (a disk was skipped), 1 failure, 2 wrong settings, 130 cancelled.
+    """
+    settings = with_password(settings_from(common))
+    from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second
+
+    return run_jobs(
+        Screen(as_json=json),
+        settings,
+        [lambda report, cancel, spec=spec: job.backup(spec, settings, report, cancel, adopt=adopt) for spec in specs],
+    )
+
+
+def mount(spec: Spec, /, *, adopt: Adopt = None, json: JsonFlag = False, common: Common = None) -> int:
+    """Export a VM and leave the mount point and its snapshot, for another backup software's pre script."""
+    settings = with_password(settings_from(common))
+    from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second
+
+    work: Job = lambda report, cancel: job.mount(spec, settings, report, cancel, adopt=adopt)  # noqa: E731
+    return run_jobs(Screen(as_json=json), settings, [work])
+
+
+def unmount(directory: Path, /, *, json: JsonFlag = False, common: Common = None) -> int:
+    """Remove a mount point that vcb mount made, and its snapshot as SNAPSHOT_POLICY says."""
+    settings = with_password(settings_from(common))
+    from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second
+
+    work: Job = lambda report, cancel: job.unmount(directory, settings, report, cancel)  # noqa: E731
+    return run_jobs(Screen(as_json=json), settings, [work])
+
+
+def run_jobs(
+    screen: Screen,
+    settings: Settings,
+    jobs: Sequence[Job],
+    afterwards: Callable[[list[dict[str, Any]]], dict[str, Any]] | None = None,
+) -> int:
+    """Runs the jobs one after the other until one is cancelled; shows each one's summary, then the machine's line,
+    which also carries what `afterwards` makes of the outcomes' JSON forms. The exit code is the worst one's."""
+    outcomes = []
+    for work in jobs:
+        outcome = watched(screen, settings, work)
+        outcomes.append(outcome.to_json())
+        screen.line()
+        screen.show(render.summary(outcomes[-1], screen.width))
+        if outcome.state is ResultState.CANCELLED:
+            break
+    total = combined(outcomes)
+    screen.result(total | (afterwards(outcomes) if afterwards else {}))
+    return int(total["exit_code"])
+
+
+def watched(screen: Screen, settings: Settings, work: Job) -> Any:
+    """Runs one job with its events on the screen and Ctrl-C as a clean cancel."""
+    with view(screen, settings.LOGLEVEL) as shown:
+        report = Reporter(shown, Volume(settings.LOGLEVEL))
+        return run_cancellable(lambda cancel: work(report, cancel), shown.say)
+
+
+def combined(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The machine's view of one or several outcomes (their JSON forms, kept under `vms`)."""
+    states = [ResultState(outcome["state"]) for outcome in outcomes]
+    worst = next(state for state in _WORST_FIRST if state in states)
+    errors = [outcome["error"] for outcome in outcomes if outcome.get("error")]
+    code = 2 if worst is ResultState.FAILURE and errors[0]["code"] in ("config", "spec") else worst.exit_code
+    return {
+        "result": worst.value,
+        "exit_code": code,
+        "sentence": " ".join(outcome["sentence"] for outcome in outcomes),
+        "transport": ", ".join(dict.fromkeys(outcome["transport"] for outcome in outcomes if outcome["transport"])),
+        "points": [outcome["point"] for outcome in outcomes if outcome.get("point")],
+        **{name: sum(outcome.get(name, 0) for outcome in outcomes) for name in _SUMS},
+        "disks_skipped": [
+            {"vm": outcome.get("vm", ""), **skipped} for outcome in outcomes for skipped in outcome["disks_skipped"]
+        ],
+        "error": errors[0] if errors else None,
+        "vms": list(outcomes),
+    }
+
+
+def failed(error: VcbError) -> dict[str, Any]:
+    """The machine's line for a command that ended before any job did."""
+    state = ResultState.CANCELLED if error.exit_code == ResultState.CANCELLED.exit_code else ResultState.FAILURE
+    empty: dict[str, Any] = {**dict.fromkeys(_SUMS, 0), "transport": "", "points": [], "disks_skipped": [], "vms": []}
+    return {
+        "result": state.value,
+        "exit_code": error.exit_code,
+        "sentence": error.sentence,
+        "error": error.to_json(),
+        **empty,
+    }

@@ -1,0 +1,291 @@
+"""A running job on the screen: redrawn lines on a terminal, one plain line per event in a pipe."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol
+
+from rich.live import Live
+from rich.text import Text
+
+from engine.events import (
+    DiskEnded,
+    DiskProgress,
+    DiskSkipped,
+    DiskStarted,
+    Event,
+    LogRecord,
+    PlanMade,
+    StageEnded,
+    StageStarted,
+)
+from engine.loglevel import LogLevel
+from tui.cli import render
+from tui.cli.figures import clean, duration, fit, rate, size
+from tui.cli.screen import Screen
+
+_WORDS = ("fatal", "error", "warning", "", "step", "api", "wire")
+_STYLES = ("bold red", "red", "yellow", "", "dim", "dim", "dim")
+_OUTCOMES = {"ok": ("✓", "green"), "failed": ("✗", "red"), "cancelled": ("■", "magenta"), "skipped": ("-", "dim")}
+_ASCII_OUTCOMES = {"ok": "ok", "failed": "FAILED", "cancelled": "stopped", "skipped": "skipped"}
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_REDRAWS_A_SECOND = 4
+_PIPE_STEP = 10
+"""Percent between two progress lines of a disk in a pipe."""
+_PIPE_SECONDS = 30.0
+
+
+class JobView(Protocol):
+    """Takes a job's events (from any thread) while it is open as a context manager."""
+
+    def __enter__(self) -> "JobView": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+    def __call__(self, event: Event) -> None: ...
+    def say(self, text: str) -> None:
+        """A line that is no event: the answer to Ctrl-C."""
+        ...
+
+
+def view(screen: Screen, loglevel: int) -> JobView:
+    """The view that suits the stream: redrawn on a terminal, plain in a pipe and on a dumb terminal."""
+    return LiveView(screen, loglevel) if screen.live else PlainView(screen, loglevel)
+
+
+@dataclass
+class DiskState:
+    """One disk being read; `to_read` is 0 where nobody knows it beforehand (a stream)."""
+
+    name: str
+    transport: str
+    capacity: int
+    to_read: int
+    began: float
+    read: int = 0
+    stored: int = 0
+    told: int = 0
+    told_at: float = 0.0
+
+    @property
+    def percent(self) -> int:
+        return min(100, 100 * self.read // self.to_read) if self.to_read else 0
+
+    def follow(self, event: DiskProgress) -> None:
+        self.read, self.stored = event.read, event.stored
+        self.to_read = event.to_read or self.to_read
+
+
+class PlainView:
+    """`date time vm: what` lines without control characters, for logs and pipes."""
+
+    def __init__(self, screen: Screen, loglevel: int) -> None:
+        self._screen = screen
+        self._level = loglevel
+        self._lock = threading.Lock()
+        self._disks: dict[str, DiskState] = {}
+
+    def __enter__(self) -> "PlainView":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        return None
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            self._screen.line(f"{_clock(time.time())} {text}")
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, PlanMade) and self._level >= LogLevel.STAGE:
+                self._screen.show(render.plan(event.plan, self._screen.width, warnings=False))
+                self._screen.line()
+                return
+            level, text = self._record(event)
+            if text and level <= self._level:
+                scope = ": ".join(part for part in (event.vm, event.disk) if part)
+                self._screen.line(f"{_clock(event.at)} {scope + ': ' if scope else ''}{text}")
+
+    def _record(self, event: Event) -> tuple[int, str]:
+        """The level of an event and its words; no words where it says nothing new."""
+        level, text = LogLevel.STAGE, ""
+        match event:
+            case LogRecord():
+                level, text = event.level, log_text(event)
+            case StageStarted():
+                level, text = LogLevel.STEP, f"{event.stage}: started"
+            case StageEnded():
+                text = f"{event.stage}: {event.outcome}, {duration(event.seconds)}"
+            case DiskStarted():
+                text = self._started(event)
+            case DiskProgress():
+                text = self._progress(event)
+            case DiskEnded():
+                self._disks.pop(event.disk, None)
+                text = ended_text(event)
+            case DiskSkipped():
+                level, text = LogLevel.WARNING, f"skipped, {event.code}: {event.reason}"
+        return level, text
+
+    def _started(self, event: DiskStarted) -> str:
+        self._disks[event.disk] = DiskState(event.disk, event.transport, event.capacity, event.to_read, event.at)
+        self._disks[event.disk].told_at = event.at
+        what = f"{size(event.to_read)} of {size(event.capacity)}" if event.to_read else size(event.capacity)
+        return f"reading {what} by {event.transport}"
+
+    def _progress(self, event: DiskProgress) -> str:
+        disk = self._disks.get(event.disk)
+        if disk is None:
+            return ""
+        disk.follow(event)
+        due = disk.percent // _PIPE_STEP > disk.told // _PIPE_STEP and disk.percent < 100
+        if not due and event.at - disk.told_at < _PIPE_SECONDS:
+            return ""
+        disk.told, disk.told_at = disk.percent, event.at
+        part = f"{disk.percent}%, " if disk.to_read else ""
+        speed = rate(disk.read, event.at - disk.began)
+        return f"{part}{size(disk.read)} read, {size(disk.stored)} stored" + (f", {speed}" if speed else "")
+
+
+@dataclass
+class JobPicture:
+    """What is going on now, as lines of at most `width` columns: a pure model behind the live view."""
+
+    unicode: bool = True
+    stages: dict[str, float] = field(default_factory=dict)
+    disks: dict[str, DiskState] = field(default_factory=dict)
+
+    def lines(self, width: int, now: float) -> list[Text]:
+        lines = []
+        for stage, began in self.stages.items():
+            turn = _SPINNER[int(now * _REDRAWS_A_SECOND) % len(_SPINNER)] if self.unicode else "*"
+            lines.append(
+                Text.assemble((f"  {turn} ", "cyan"), fit(stage, 21), (duration(max(0.0, now - began)), "dim"))
+            )
+        return [*lines, *(self._disk(disk, width, now) for disk in self.disks.values())]
+
+    def _disk(self, disk: DiskState, width: int, now: float) -> Text:
+        speed = rate(disk.read, now - disk.began)
+        if not disk.to_read:
+            return Text(fit(f"    {fit(clean(disk.name), 9)} {size(disk.read)} read  {speed}", width))
+        figures = f" {disk.percent:>3}% {size(disk.read):>8} of {size(disk.to_read):>8}"
+        rest = f" {speed:>10} {_remaining(disk, now):>9}" if width >= 72 else ""
+        bar = max(4, min(40, width - 15 - len(figures) - len(rest)))
+        done = bar * disk.read // disk.to_read if disk.read < disk.to_read else bar
+        full, empty = ("━", "━") if self.unicode else ("#", ".")
+        return Text.assemble(
+            f"    {fit(clean(disk.name), 9)} ",
+            (full * done, "green"),
+            (empty * (bar - done), "bright_black"),
+            figures,
+            (rest, "dim"),
+        )
+
+
+class LiveView:
+    """Ended stages, disks and log lines scroll by; what is running is redrawn below them."""
+
+    def __init__(self, screen: Screen, loglevel: int, clock: Callable[[], float] = time.time) -> None:
+        self._screen = screen
+        self._level = loglevel
+        self._clock = clock
+        self._lock = threading.RLock()
+        unicode = "utf" in screen.console.encoding.lower()
+        self._picture = JobPicture(unicode=unicode)
+        self._live = Live(
+            console=screen.console,
+            get_renderable=self._frame,
+            refresh_per_second=_REDRAWS_A_SECOND,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> "LiveView":
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self._live.stop()
+        except OSError:
+            return
+
+    def say(self, text: str) -> None:
+        self._screen.line(text, "bold")
+
+    def __call__(self, event: Event) -> None:
+        with self._lock:
+            self._follow(event)
+
+    def _follow(self, event: Event) -> None:
+        talks = self._level >= LogLevel.STAGE
+        match event:
+            case PlanMade() if talks:
+                self._screen.show([Text(), *render.plan(event.plan, self._screen.width, warnings=False), Text()])
+            case LogRecord() if LogLevel.FATAL < event.level <= self._level:
+                self._screen.line(_log_line(event))
+            case StageStarted():
+                self._picture.stages[event.stage] = event.at
+            case StageEnded():
+                self._picture.stages.pop(event.stage, None)
+                if talks or event.outcome == "failed":
+                    self._screen.line(self._stage_line(event))
+            case DiskStarted() | DiskProgress() | DiskEnded():
+                self._follow_disk(event)
+
+    def _follow_disk(self, event: DiskStarted | DiskProgress | DiskEnded) -> None:
+        disks = self._picture.disks
+        if isinstance(event, DiskStarted):
+            disks[event.disk] = DiskState(event.disk, event.transport, event.capacity, event.to_read, event.at)
+        elif isinstance(event, DiskProgress):
+            if event.disk in disks:
+                disks[event.disk].follow(event)
+        else:
+            disks.pop(event.disk, None)
+            if self._level >= LogLevel.STAGE:
+                self._screen.line(Text.assemble(f"    {fit(clean(event.disk), 9)} ", (ended_text(event), "dim")))
+
+    def _stage_line(self, event: StageEnded) -> Text:
+        mark, style = _OUTCOMES.get(event.outcome, ("?", ""))
+        mark = mark if self._picture.unicode else _ASCII_OUTCOMES.get(event.outcome, "?")
+        return Text.assemble((f"  {mark} ", style), fit(event.stage, 21), (duration(event.seconds), "dim"))
+
+    def _frame(self) -> Text:
+        with self._lock:
+            lines = self._picture.lines(self._screen.width - 1, self._clock())
+        return Text("\n").join(lines)
+
+
+def log_text(event: LogRecord) -> str:
+    """A log record in one line: level, words, raw fault, advice."""
+    word = _WORDS[event.level] if 0 <= event.level < len(_WORDS) else ""
+    fault = f" [{event.fault}]" if event.fault else ""
+    hint = f" {event.hint}" if event.hint else ""
+    return f"{word + ': ' if word else ''}{event.text}{fault}{hint}"
+
+
+def ended_text(event: DiskEnded) -> str:
+    speed = rate(event.read, event.seconds)
+    parts = [f"{size(event.read)} read", f"{size(event.stored)} stored", duration(event.seconds), speed]
+    return ", ".join(part for part in parts if part)
+
+
+def _log_line(event: LogRecord) -> Text:
+    style = _STYLES[event.level] if 0 <= event.level < len(_STYLES) else ""
+    scope = f"{event.disk}: " if event.disk else ""
+    return Text(clean(f"    {scope}{log_text(event)}"), style)
+
+
+def _remaining(disk: DiskState, now: float) -> str:
+    """An estimate that only appears once there is something to estimate from."""
+    passed = now - disk.began
+    if passed < 2 or disk.read <= 0 or disk.read >= disk.to_read:
+        return ""
+    return "-" + duration(passed * (disk.to_read - disk.read) / disk.read)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
