@@ -143,7 +143,7 @@ def test_a_session_is_good_once_and_for_a_while(world: World) -> None:
     assert Authd(world.server.port).login(session, "vpxa-nfc")[-1].startswith("200")
     assert Authd(world.server.port).login(session, "vpxa-nfc")[-1].startswith("530")
     assert Authd(world.server.port).login("52000000-0000-0000-0000-000000000000", "vpxa-nfc")[-1].startswith("530")
-    world.server.tickets.lifetime = 0.0
+    world.server.limits.ticket_lifetime = 0.0
     assert Authd(world.server.port).login(world.ticket(), "vpxa-nfc")[-1].startswith("530")
 
 

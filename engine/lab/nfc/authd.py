@@ -20,7 +20,6 @@ Readings where the facts leave it open:
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -119,8 +118,3 @@ class _Dialogue:
         if said != verb or not blank:
             raise Refused(refusal)
         return argument
-
-
-def tls_failure(error: Exception) -> str:
-    """Why TLS failed, for the statistics."""
-    return f"TLS: {error.reason}" if isinstance(error, ssl.SSLError) else str(error)

@@ -104,7 +104,9 @@ class TlsStream:
             data = self.receive(len(view))
             view[: len(data)] = data
             view = view[len(data) :]
-        if self._outgoing.pending:  # an answer to a key update
+        with self._using:
+            answer = self._outgoing.pending  # to a key update; outside the lock it could be a sender's message
+        if answer:
             self._flush()
 
     def send(self, data: bytes | bytearray | memoryview) -> None:

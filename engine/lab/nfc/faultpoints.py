@@ -20,8 +20,6 @@ from engine.lab.faults import Faults, Rule
 from engine.lab.nfc.channel import Closed
 from engine.lab.nfc.messages import ErrorCode, Refusal
 
-Trouble = Rule
-
 CODES: tuple[tuple[type[vmodl.MethodFault], ErrorCode], ...] = (
     (vim.fault.FileNotFound, ErrorCode.FILE_NOT_FOUND),
     (vim.fault.FileLocked, ErrorCode.ALREADY_LOCKED),
@@ -41,7 +39,7 @@ class FaultPoints:
     closing: threading.Event
     objects: tuple[str, ...] = ()
 
-    def strike(self, point: str, *objects: str) -> Trouble | None:
+    def strike(self, point: str, *objects: str) -> Rule | None:
         """The rule that acts here, if any. Raises Refusal for "fault"; the caller honours other actions."""
         try:
             return self.faults.hit(point, "data", *self.objects, *objects)

@@ -41,7 +41,3 @@ class Budget:
     def give_back(self, owner: str, amount: int) -> None:
         with self._lock:
             self._held[owner] -= amount
-
-    def held(self, owner: str) -> int:
-        with self._lock:
-            return self._held.get(owner, 0)

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from engine.lab.faults import Rule
 from engine.lab.nfc.channel import Closed, Stream
-from engine.lab.nfc.faultpoints import FaultPoints, Trouble
+from engine.lab.nfc.faultpoints import FaultPoints
 from engine.lab.nfc.limits import Limits
 from engine.lab.nfc.messages import (
     FRAGMENT,
@@ -161,7 +162,7 @@ class ReadQueue:
         FRAGMENT.pack_into(self._buffer, HEADER.size, *numbers)
         return self._buffer[: FRONT + extra]
 
-    def _send(self, fragment: _Fragment, message: memoryview, trouble: Trouble | None) -> None:
+    def _send(self, fragment: _Fragment, message: memoryview, trouble: Rule | None) -> None:
         if trouble is None:
             self._stream.send(message)
             return

@@ -35,7 +35,7 @@ class NfcServer:
         self._vsphere = vsphere
         self.certificate = certificate
         self.limits = limits or Limits()
-        self.tickets = TicketOffice(self.limits.ticket_lifetime)
+        self.tickets = TicketOffice(self.limits)
         self.statistics = Statistics()
         self._places, self._buffers = Budget(), Budget()
         self._closing = threading.Event()

@@ -6,14 +6,16 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from engine.lab.nfc.limits import Limits
 
 
 @dataclass(frozen=True)
 class Ticket:
     """`vm` and `host` are morefs. `disk` is a disk's id in the VM's store; None: any disk file of it."""
 
-    session_id: str
+    session_id: str = field(repr=False)
     vm: str
     disk: str | None
     writable: bool
@@ -25,14 +27,14 @@ class Ticket:
 class TicketOffice:
     """Issues tickets and lets each be claimed once, before it expires."""
 
-    def __init__(self, lifetime: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lifetime = lifetime
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
         self._clock = clock
         self._lock = threading.Lock()
         self._open: dict[str, Ticket] = {}
 
     def issue(self, *, vm: str, disk: str | None, writable: bool, service: str, host: str) -> Ticket:
-        ticket = Ticket(_session_id(), vm, disk, writable, service, host, self._clock() + self.lifetime)
+        ticket = Ticket(_session_id(), vm, disk, writable, service, host, self._clock() + self._limits.ticket_lifetime)
         with self._lock:
             self._open = {key: held for key, held in self._open.items() if held.expires > self._clock()}
             self._open[ticket.session_id] = ticket
@@ -43,12 +45,6 @@ class TicketOffice:
         with self._lock:
             ticket = self._open.pop(session_id, None)
         return ticket if ticket and ticket.expires > self._clock() else None
-
-    @property
-    def outstanding(self) -> int:
-        """Tickets that were issued and not yet presented (expired ones count until the next is issued)."""
-        with self._lock:
-            return len(self._open)
 
 
 def _session_id() -> str:
