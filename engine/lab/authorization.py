@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyVmomi import VmomiSupport as VS, vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from engine.lab import wire
 from engine.lab.registry import MO
@@ -19,24 +19,28 @@ from engine.lab.registry import MO
 SYSTEM = frozenset({"System.Anonymous", "System.View", "System.Read"})
 # what the type tables name only in documentation: ReconfigVM_Task and others decide by their arguments
 BY_ARGUMENT = (
-    "Datastore.AllocateSpace Datastore.Browse Datastore.Config Datastore.FileManagement Datastore.UpdateVirtualMachineFiles "
-    "Global.CancelTask Global.DisableMethods Global.EnableMethods Global.Licenses Global.Settings Network.Assign "
-    "Resource.AssignVMToPool System.Anonymous System.Read System.View VirtualMachine.Config.AddExistingDisk "
-    "VirtualMachine.Config.AddNewDisk VirtualMachine.Config.AddRemoveDevice VirtualMachine.Config.AdvancedConfig "
-    "VirtualMachine.Config.Annotation VirtualMachine.Config.CPUCount VirtualMachine.Config.ChangeTracking "
-    "VirtualMachine.Config.DiskExtend VirtualMachine.Config.DiskLease VirtualMachine.Config.EditDevice "
-    "VirtualMachine.Config.Memory VirtualMachine.Config.RawDevice VirtualMachine.Config.RemoveDisk "
-    "VirtualMachine.Config.Rename VirtualMachine.Config.Resource VirtualMachine.Config.Settings "
-    "VirtualMachine.Inventory.Create VirtualMachine.Inventory.CreateFromExisting VirtualMachine.Inventory.Delete "
-    "VirtualMachine.Inventory.Register VirtualMachine.Inventory.Unregister VirtualMachine.Provisioning.DiskRandomAccess "
-    "VirtualMachine.Provisioning.DiskRandomRead VirtualMachine.Provisioning.FileRandomAccess "
-    "VirtualMachine.Provisioning.GetVmFiles VirtualMachine.Provisioning.PutVmFiles VApp.Export VApp.Import"
+    "Datastore.AllocateSpace Datastore.Browse Datastore.Config Datastore.FileManagement "
+    "Datastore.UpdateVirtualMachineFiles Global.CancelTask Global.DisableMethods Global.EnableMethods "
+    "Global.Licenses Global.Settings Network.Assign Resource.AssignVMToPool System.Anonymous System.Read "
+    "System.View VApp.Export VApp.Import VirtualMachine.Config.AddExistingDisk VirtualMachine.Config.AddNewDisk "
+    "VirtualMachine.Config.AddRemoveDevice VirtualMachine.Config.AdvancedConfig VirtualMachine.Config.Annotation "
+    "VirtualMachine.Config.CPUCount VirtualMachine.Config.ChangeTracking VirtualMachine.Config.DiskExtend "
+    "VirtualMachine.Config.DiskLease VirtualMachine.Config.EditDevice VirtualMachine.Config.Memory "
+    "VirtualMachine.Config.RawDevice VirtualMachine.Config.RemoveDisk VirtualMachine.Config.Rename "
+    "VirtualMachine.Config.Resource VirtualMachine.Config.Settings VirtualMachine.Inventory.Create "
+    "VirtualMachine.Inventory.CreateFromExisting VirtualMachine.Inventory.Delete "
+    "VirtualMachine.Inventory.Register VirtualMachine.Inventory.Unregister "
+    "VirtualMachine.Provisioning.DiskRandomAccess VirtualMachine.Provisioning.DiskRandomRead "
+    "VirtualMachine.Provisioning.FileRandomAccess VirtualMachine.Provisioning.GetVmFiles "
+    "VirtualMachine.Provisioning.PutVmFiles"
 )
 
 
 def all_privileges() -> frozenset[str]:
     """Every privilege id that the type tables demand anywhere, and those that depend on arguments."""
-    from_tables = {method[5] for table in VS._managedDefMap.values() for method in table[5] or () if method[5]}
+    from_tables = {
+        method[5] for table in VmomiSupport._managedDefMap.values() for method in table[5] or () if method[5]
+    }
     return frozenset(from_tables | set(BY_ARGUMENT.split()))
 
 

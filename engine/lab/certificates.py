@@ -48,7 +48,7 @@ def thumbprint(der: bytes, algorithm: str) -> str:
 def write_private(path: Path, data: bytes) -> None:
     """Write a file that only its owner may read, replacing an older one in a single step."""
     fresh = path.with_name(path.name + ".new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(data)
     fresh.replace(path)
 

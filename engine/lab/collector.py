@@ -68,17 +68,17 @@ class Waiting:
         self._numbers = itertools.count(1)
         self._references: dict[str, Any] = {}
 
-    def drop(self, filter: PropertyFilter) -> None:
+    def drop(self, live: PropertyFilter) -> None:
         with self.lab.cond:
-            if filter in self.filters:
-                self.filters.remove(filter)
-            self.lab.remove(filter)
+            if live in self.filters:
+                self.filters.remove(live)
+            self.lab.remove(live)
 
     def close(self) -> None:
         with self.lab.cond:
             self.dead = True
-            for filter in list(self.filters):
-                self.drop(filter)
+            for live in list(self.filters):
+                self.drop(live)
 
     def wait(self, ctx: Any, token: str, seconds: float, limit: int | None) -> Any:
         cancelled, deadline = self.cancelled, time.monotonic() + seconds
@@ -103,10 +103,10 @@ class Waiting:
     def _difference(self, ctx: Any, token: str, limit: int | None) -> Any:
         before = self._tokens[token]
         draft = _Draft(dict(before), limit, [])
-        for filter in self.filters:
-            update = PC.FilterUpdate(filter=filter.ref)
-            self._appeared_or_changed(ctx, filter, update, draft)
-            self._left(filter, update, draft)
+        for live in self.filters:
+            update = PC.FilterUpdate(filter=live.ref)
+            self._appeared_or_changed(ctx, live, update, draft)
+            self._left(live, update, draft)
             if update.objectSet:
                 draft.filters.append(update)
         if not draft.filters:
@@ -115,16 +115,16 @@ class Waiting:
         self._tokens = {"": {}, token: before, fresh: draft.reported}
         return PC.UpdateSet(version=fresh, filterSet=draft.filters, truncated=draft.truncated or None)
 
-    def _appeared_or_changed(self, ctx: Any, filter: PropertyFilter, update: Any, draft: _Draft) -> None:
+    def _appeared_or_changed(self, ctx: Any, live: PropertyFilter, update: Any, draft: _Draft) -> None:
         version = self.lab.version
         hidden = not self.lab.access.sees_all(ctx.session.user)
-        for mo in filter.selection().objects.values():
-            seen = draft.reported.get((filter.id, mo.id))
+        for mo in live.selection().objects.values():
+            seen = draft.reported.get((live.id, mo.id))
             if seen is not None and mo.stamp <= seen:
                 continue
-            if not filter.properties.wants(mo) or (hidden and not self.lab.access.sees(ctx.session.user, mo)):
+            if not live.properties.wants(mo) or (hidden and not self.lab.access.sees(ctx.session.user, mo)):
                 continue
-            paths = filter.properties.paths(mo)
+            paths = live.properties.paths(mo)
             if seen is not None:
                 paths = tuple(p for p in paths if mo.last_change(p) > seen)
                 if not paths:
@@ -134,12 +134,12 @@ class Waiting:
             kind = "enter" if seen is None else "modify"
             update.objectSet.append(_object_update(ctx, mo, kind, paths))
             self._references[mo.id] = mo.ref
-            draft.reported[filter.id, mo.id] = version
+            draft.reported[live.id, mo.id] = version
             draft.count += 1
 
-    def _left(self, filter: PropertyFilter, update: Any, draft: _Draft) -> None:
-        present = filter.selection().objects
-        for key in [k for k in draft.reported if k[0] == filter.id and k[1] not in present]:
+    def _left(self, live: PropertyFilter, update: Any, draft: _Draft) -> None:
+        present = live.selection().objects
+        for key in [k for k in draft.reported if k[0] == live.id and k[1] not in present]:
             if draft.full():
                 return
             update.objectSet.append(PC.ObjectUpdate(kind="leave", obj=self._references[key[1]]))
@@ -245,17 +245,17 @@ class PropertyCollector(MO):
     def CreateFilter(self, ctx: Any, spec: Any, partialUpdates: bool) -> Any:
         waiting = self._waiting(ctx.session)
         with self.lab.cond:
-            filter = PropertyFilter(waiting, spec, partialUpdates)
+            live = PropertyFilter(waiting, spec, partialUpdates)
             try:
-                for mo in filter.selection().objects.values():  # InvalidProperty now, as a real server
-                    for path in filter.properties.paths(mo) if filter.properties.wants(mo) else ():
+                for mo in live.selection().objects.values():  # InvalidProperty now, as a real server
+                    for path in live.properties.paths(mo) if live.properties.wants(mo) else ():
                         mo.get(path)
             except vmodl.MethodFault:
-                self.lab.remove(filter)
+                self.lab.remove(live)
                 raise
-            waiting.filters.append(filter)
-            ctx.session.owns(filter)
-        return filter.ref
+            waiting.filters.append(live)
+            ctx.session.owns(live)
+        return live.ref
 
     def CreatePropertyCollector(self, ctx: Any) -> Any:
         collector = PropertyCollector(self.lab, waiting=Waiting(self.lab))

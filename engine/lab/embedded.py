@@ -18,7 +18,8 @@ from engine.lab.vsphere import VSphere
 class Lab:
     """A running lab. `Lab.start(...)` returns it ready; `close()` (or the end of a with block) saves its state.
 
-    `vsphere` is the model, `faults` its rules, `nfc` the NFC port (limits, statistics). `stop_requested` is set when the control endpoint asks for the end."""
+    `vsphere` is the model, `faults` its rules, `nfc` the NFC port (its limits and statistics). `stop_requested` is set
+    when the control endpoint asks for the end."""
 
     host = "127.0.0.1"
 
@@ -58,9 +59,9 @@ class Lab:
     ) -> Lab:
         """Starts a lab whose state lives in `state`: what was saved there comes back, else it is seeded.
 
-        seed: "demo", "small", "empty", or a number of VMs without content. version: the API version id, "7.0.3.0" for a
-        vSphere 7. free_edition (with esx): every write is RestrictedVersion. session_idle: seconds until an idle session
-        expires."""
+        seed: "demo", "small", "empty", or a number of VMs without content. version: the API version id, "7.0.3.0" for
+        a vSphere 7. free_edition (with esx): every write is RestrictedVersion. session_idle: seconds until an idle
+        session expires."""
         state = Path(state)
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         vsphere = VSphere(state, Authority(state / "certificates"), esx=esx, version=version, free_edition=free_edition)

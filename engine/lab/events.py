@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, datetime
 from typing import Any
 
-from pyVmomi import VmomiSupport as VS, vim
+from pyVmomi import VmomiSupport, vim
 
 from engine.lab import wire
 from engine.lab.history import HistoryCollector
@@ -31,7 +31,7 @@ class EventLog:
         self.entries: list[Any] = []
         self._keys = itertools.count(1)
 
-    def post(self, kind: Any, entity: MO | None = None, *, user: str = "", text: str = "", **members: Any) -> Any:
+    def post(self, kind: Any, entity: MO | None = None, *, user: str = "", message: str = "", **members: Any) -> Any:
         """Records an event of this class (vim.event.VmPoweredOnEvent, ...) about the entity.
 
         Place members (vm, host, datacenter, ...) come from the entity and its parents; `members` are the rest (a name
@@ -41,7 +41,7 @@ class EventLog:
             for name, value in members.items():
                 setattr(event, name.rstrip("_"), value)
             event.chainId = event.key
-            event.fullFormattedMessage = text or _sentence(kind, entity)
+            event.fullFormattedMessage = message or _sentence(kind, entity)
             for place in self._places(entity):
                 _note_place(event, place)
             self.entries.append(wire.fill(event))
@@ -79,32 +79,28 @@ def _sentence(kind: Any, entity: MO | None) -> str:
 
 def category(kind: Any) -> str:
     """info, warning or error, told from the event type's name as its description would."""
-    name = VS.GetWsdlName(kind)
+    name = VmomiSupport.GetWsdlName(kind)
     if any(word in name for word in ("Failed", "Error", "Invalid", "BadUsername", "Lost")):
         return "error"
     return "warning" if "Warning" in name else "info"
 
 
 def _selects(lab: Any, spec: Any, event: Any) -> bool:
-    if spec.entity and not _about(lab, event, spec.entity):
-        return False
-    if spec.time and spec.time.beginTime and event.createdTime < spec.time.beginTime:
-        return False
-    if spec.time and spec.time.endTime and event.createdTime > spec.time.endTime:
-        return False
-    if spec.userName and spec.userName.userList and event.userName not in spec.userName.userList:
-        return False
-    if spec.eventChainId is not None and event.chainId != spec.eventChainId:
-        return False
-    if spec.category and category(type(event)) not in spec.category:
-        return False
-    if spec.type and not isinstance(event, tuple(spec.type)):
-        return False
-    return not spec.eventTypeId or any(_is_type(event, identifier) for identifier in spec.eventTypeId)
+    time, users = spec.time, spec.userName.userList if spec.userName else ()
+    return (
+        (not spec.entity or _about(lab, event, spec.entity))
+        and (not time or not time.beginTime or event.createdTime >= time.beginTime)
+        and (not time or not time.endTime or event.createdTime <= time.endTime)
+        and (not users or event.userName in users)
+        and (spec.eventChainId is None or event.chainId == spec.eventChainId)
+        and (not spec.category or category(type(event)) in spec.category)
+        and (not spec.type or isinstance(event, tuple(spec.type)))
+        and (not spec.eventTypeId or any(_is_type(event, identifier) for identifier in spec.eventTypeId))
+    )
 
 
 def _is_type(event: Any, identifier: str) -> bool:
-    names = {VS.GetWsdlName(k) for k in type(event).__mro__ if issubclass(k, vim.event.Event)}
+    names = {VmomiSupport.GetWsdlName(k) for k in type(event).__mro__ if issubclass(k, vim.event.Event)}
     return identifier.removeprefix("vim.event.") in names or identifier == getattr(event, "eventTypeId", None)
 
 
@@ -163,7 +159,7 @@ class EventManager(MO):
         argument = vim.event.ManagedEntityEventArgument(name=about.props["name"], entity=about.ref)
         kind = vim.event.GeneralUserEvent
         self.lab.events.post(
-            kind, about, user=ctx.session.user, text=f"User logged event: {msg}", message=msg, entity_=argument
+            kind, about, user=ctx.session.user, message=f"User logged event: {msg}", message_=msg, entity_=argument
         )
 
     def PostEvent(self, ctx: Any, eventToPost: Any, taskInfo: Any = None) -> None:
@@ -176,7 +172,7 @@ class EventManager(MO):
 
 
 def _detail(kind: Any) -> Any:
-    name = VS.GetWsdlName(kind)
+    name = VmomiSupport.GetWsdlName(kind)
     return vim.event.EventDescription.EventDetail(
         key=kind, description=name, category=category(kind), formatOnDatacenter="", formatOnComputeResource="",
         formatOnHost="", formatOnVm="", fullFormat="",

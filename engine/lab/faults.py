@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from pyVmomi import VmomiSupport as VS, vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from engine.lab import wire
 
@@ -174,7 +174,7 @@ def fault_type(name: str) -> type[vmodl.MethodFault]:
     candidates = [name] if "." in name else [f"vim.fault.{name}", f"vmodl.fault.{name}", f"vmodl.query.{name}"]
     for candidate in candidates:
         try:
-            found = VS.GetVmodlType(candidate)
+            found = VmomiSupport.GetVmodlType(candidate)
         except (KeyError, AttributeError):
             continue
         if issubclass(found, vmodl.MethodFault):

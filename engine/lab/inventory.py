@@ -95,7 +95,7 @@ class ResourcePool(Entity):
         return ResourcePool(self.lab, name, owner, self).ref
 
     def ImportVApp(self, ctx: Any, spec: Any, folder: Any = None, host: Any = None) -> Any:
-        from engine.lab import importing  # it makes VMs, and VMs live in pools
+        from engine.lab import importing  # noqa: PLC0415 - it makes VMs, and VMs live in pools
 
         return importing.import_vapp(ctx, self, spec, folder, host)
 

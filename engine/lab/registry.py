@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pyVmomi import VmomiSupport as VS, vmodl
+from pyVmomi import VmomiSupport, vmodl
 
 from engine.lab.wire import coerce
 
@@ -27,7 +27,7 @@ class MO:
     computed once per change of this object. Methods carry wire names: `def CreateSnapshot_Task(self, ctx, name, ...)`.
     """
 
-    vim: ClassVar[Any] = VS.ManagedObject
+    vim: ClassVar[Any] = VmomiSupport.ManagedObject
     prefix: ClassVar[str] = "obj"
     cached: ClassVar[Sequence[str]] = ()
 
@@ -61,7 +61,7 @@ class MO:
             if match[2] is not None:
                 declared = getattr(declared, "Item", declared)
                 value = next((x for x in value or () if str(getattr(x, "key", None)) == match[2]), None)
-            owner = type(value) if isinstance(value, VS.DataObject) else declared
+            owner = type(value) if isinstance(value, VmomiSupport.DataObject) else declared
         return declared, coerce(declared, value)
 
     def value(self, path: str) -> Any:
@@ -119,7 +119,7 @@ class MO:
         checks: list[tuple[MO, str]] = [(self, info.privId)] if info.privId else []
         for parameter in info.params:
             target = arguments.get(parameter.name)
-            if parameter.privId and isinstance(target, VS.ManagedObject):
+            if parameter.privId and isinstance(target, VmomiSupport.ManagedObject):
                 checks.append((self.lab.find(target), parameter.privId))
         return checks
 
@@ -173,10 +173,10 @@ class Registry:
     def find(self, ref: Any) -> Any:
         """The object behind a reference; ManagedObjectNotFound as the server says it."""
         mo = self.objects.get(ref._moId)
-        if mo is None or (type(ref) is not VS.ManagedObject and not issubclass(mo.vim, type(ref))):
+        if mo is None or (type(ref) is not VmomiSupport.ManagedObject and not issubclass(mo.vim, type(ref))):
             raise vmodl.fault.ManagedObjectNotFound(
                 obj=ref,
-                msg=f"The object '{VS.GetVmodlName(type(ref))}:{ref._moId}' has already been deleted "
+                msg=f"The object '{VmomiSupport.GetVmodlName(type(ref))}:{ref._moId}' has already been deleted "
                 "or has not been completely created",
             )
         return mo

@@ -69,15 +69,9 @@ class SearchIndex(MO):
 
     def _select(self, ctx: Any, datacenter: Any, vms: bool, wanted: Callable[[Any], bool]) -> list[Any]:
         scope = self.lab.find(datacenter) if datacenter is not None else None
-        found = []
-        for mo in self.lab.all_of(vim.VirtualMachine if vms else vim.HostSystem):
-            if (
-                wanted(mo)
-                and (scope is None or self.lab.is_below(mo, scope))
-                and self.lab.access.sees(ctx.session.user, mo)
-            ):
-                found.append(mo.ref)
-        return found
+        lab, user = self.lab, ctx.session.user
+        found = [mo for mo in lab.all_of(vim.VirtualMachine if vms else vim.HostSystem) if wanted(mo)]
+        return [mo.ref for mo in found if (scope is None or lab.is_below(mo, scope)) and lab.access.sees(user, mo)]
 
     def _visible(self, ctx: Any, mo: Any) -> Any:
         return mo.ref if mo is not None and self.lab.access.sees(ctx.session.user, mo) else None

@@ -35,7 +35,7 @@ class Selection:
         if not skip:
             self.objects.setdefault(mo.id, mo)
         for step in steps or ():
-            traversal = named.get(step.name, step) if type(step) is PC.SelectionSpec else step
+            traversal = named.get(step.name or "", step) if type(step) is PC.SelectionSpec else step
             if not isinstance(traversal, PC.TraversalSpec) or not issubclass(mo.vim, traversal.type):
                 continue
             if (mo.id, id(traversal)) in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.server
 import json
@@ -11,7 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
-from typing import IO, Any
+from io import BufferedIOBase
+from typing import Any
 
 from engine.lab import control, files, leases, soap
 from engine.lab.sessions import Session
@@ -26,7 +28,7 @@ class BodyStream:
     """A request's body as it comes, chunked or of a given length. Go clients send chunks, which http.server does not
     decode. `read(n)` gives up to n bytes, b"" at the end; ConnectionError when the client stops in the middle."""
 
-    def __init__(self, source: IO[bytes], headers: Any) -> None:
+    def __init__(self, source: BufferedIOBase, headers: Any) -> None:
         self._source = source
         self._chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
         self.length: int | None = None if self._chunked else int(headers.get("Content-Length") or 0)
@@ -125,10 +127,8 @@ class Request(http.server.BaseHTTPRequestHandler):
         """Drops the connection without a word, as a broken network does."""
         self.close_connection = True
         self.wfile.flush()
-        try:
+        with contextlib.suppress(OSError):  # the client was faster
             self.connection.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the client was faster
 
     # -- HTTP
 
@@ -140,7 +140,7 @@ class Request(http.server.BaseHTTPRequestHandler):
                 return
         self._sdk(path)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _route
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _route  # noqa: N815 - names that http.server looks for
 
     def _sdk(self, path: str) -> None:
         if path.rstrip("/").endswith("/vimServiceVersions.xml") and self.command in ("GET", "HEAD"):
@@ -217,7 +217,5 @@ class Server(http.server.ThreadingHTTPServer):
         self.server_close()
         with self._open_lock:
             for connection in self._open:
-                try:
+                with contextlib.suppress(OSError):  # closed already
                     connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass  # closed already

@@ -29,7 +29,7 @@ class Session:
         self.owned: dict[str, MO] = {}
         self.state: dict[Any, Any] = {}
         now = datetime.now(UTC)
-        self._user_session = vim.UserSession(
+        self._user_session: Any = vim.UserSession(
             key=self.key,
             userName=user,
             fullName=user.partition("@")[0].capitalize(),
@@ -40,8 +40,8 @@ class Session:
             extensionSession=False,
             ipAddress=address,
             userAgent=agent,
-            callCount=0,
         )
+        self._user_session.callCount = 0
 
     def user_session(self) -> Any:
         return self._user_session
@@ -143,27 +143,28 @@ class SessionManager(MO):
             self.lab.events.post(
                 vim.event.BadUsernameSessionEvent,
                 user=userName,
-                text=f"Cannot login {userName}@{ctx.address}",
+                message=f"Cannot login {userName}@{ctx.address}",
                 ipAddress=ctx.address,
             )
             raise vim.fault.InvalidLogin(msg="Cannot complete login due to an incorrect user name or password.")
-        ctx.begin(self.lab.sessions.open(userName, ctx.address, ctx.agent, locale or "en"))
+        session = self.lab.sessions.open(userName, ctx.address, ctx.agent, locale or "en")
+        ctx.begin(session)
         self.lab.events.post(
             vim.event.UserLoginSessionEvent,
             user=userName,
-            text=f"User {userName}@{ctx.address} logged in as {ctx.agent}",
+            message=f"User {userName}@{ctx.address} logged in as {ctx.agent}",
             ipAddress=ctx.address,
             userAgent=ctx.agent,
             locale=locale or "en",
-            sessionId=ctx.session.key,
+            sessionId=session.key,
         )
-        return ctx.session.user_session()
+        return session.user_session()
 
     def Logout(self, ctx: Any) -> None:
         self.lab.events.post(
             vim.event.UserLogoutSessionEvent,
             user=ctx.session.user,
-            text=f"User {ctx.session.user}@{ctx.address} logged out",
+            message=f"User {ctx.session.user}@{ctx.address} logged out",
             ipAddress=ctx.address,
             sessionId=ctx.session.key,
             callCount=ctx.session.user_session().callCount,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from pyVmomi import VmomiSupport as VS, vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from engine.lab import wire
 from engine.lab.history import HistoryCollector
@@ -26,7 +26,7 @@ class Task(MO):
     vim = vim.Task
     prefix = "task"
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - in the order of the wire
         self,
         lab: Any,
         ctx: Any,
@@ -38,6 +38,7 @@ class Task(MO):
     ) -> None:
         super().__init__(lab)
         self.entity, self.name, self.work = entity, name, work
+        self.user: str = ctx.session.user
         self.cancelled, self.done = threading.Event(), threading.Event()
         is_entity = issubclass(entity.vim, vim.ManagedEntity)
         self.props["info"] = vim.TaskInfo(
@@ -52,11 +53,13 @@ class Task(MO):
             cancelable=cancelable,
             queueTime=now(),
             eventChainId=lab.version,
-            reason=vim.TaskReasonUser(userName=ctx.session.user),
+            reason=vim.TaskReasonUser(userName=self.user),
         )
         lab.tasks.append(self)
         if is_entity:
             entity.touch("recentTask")
+        said = f"Task: {name.removesuffix('_Task')}"
+        lab.events.post(vim.event.TaskEvent, entity, user=self.user, message=said, info=self.info)
         threading.Thread(target=self._run, name=self.id, daemon=True).start()
 
     @property
@@ -155,7 +158,7 @@ class TaskHistoryCollector(HistoryCollector):
             return False
         if spec.state and task.info.state not in spec.state:
             return False
-        if spec.userName and spec.userName.userList and task.info.reason.userName not in spec.userName.userList:
+        if spec.userName and spec.userName.userList and task.user not in spec.userName.userList:
             return False
         if spec.time:
             moment = getattr(task.info, _TASK_TIMES[spec.time.timeType])
@@ -188,7 +191,7 @@ class TaskManager(MO):
 
     def __init__(self, lab: Any, moid: str) -> None:
         super().__init__(lab, moid, maxCollector=32)
-        self.props["recentTask"] = lambda: lab.tasks.recent()
+        self.props["recentTask"] = lab.tasks.recent
         self.props["description"] = lambda: wire.fill(
             vim.TaskDescription(
                 methodInfo=[],
@@ -208,7 +211,7 @@ def _description(key: str) -> Any:
 def _method(name: str) -> Any:
     """The method object that TaskInfo.name carries; None for a name that the type tables lack."""
     try:
-        return VS.GetWsdlMethod(wire.NAMESPACE, name)
+        return VmomiSupport.GetWsdlMethod(wire.NAMESPACE, name)
     except KeyError:
         return None
 

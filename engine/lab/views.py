@@ -38,17 +38,13 @@ class ContainerView(View):
         return self._known[1]
 
     def _members(self) -> list[MO]:
-        found: list[MO] = []
-        stack, seen = list(self._root.children()), set()
-        for mo in stack:
-            if mo.id in seen:
-                continue
-            seen.add(mo.id)
-            if not self._types or issubclass(mo.vim, self._types):
-                found.append(mo)
-            if self._recursive:
-                stack.extend(mo.children())
-        return found
+        found: dict[str, MO] = {}
+        waiting = list(self._root.children())
+        for mo in waiting:
+            if mo.id not in found:
+                found[mo.id] = mo
+                waiting += mo.children() if self._recursive else ()
+        return [mo for mo in found.values() if not self._types or issubclass(mo.vim, self._types)]
 
 
 class ListView(View):
@@ -62,11 +58,10 @@ class ListView(View):
         self.props["view"] = lambda: [r for moid, r in self._references.items() if moid in lab.objects]
 
     def ModifyListView(self, ctx: Any, add: Any = (), remove: Any = ()) -> Any:
-        unknown = [r for r in add or () if r._moId not in self.lab.objects]
-        self._references.update({r._moId: r for r in add or () if r._moId in self.lab.objects})
-        for reference in remove or ():
-            if self._references.pop(reference._moId, None) is None:
-                unknown.append(reference)
+        known = {r._moId: r for r in add or () if r._moId in self.lab.objects}
+        self._references.update(known)
+        unknown = [r for r in add or () if r._moId not in known]
+        unknown += [r for r in remove or () if self._references.pop(r._moId, None) is None]
         self.touch("view")
         return unknown
 

@@ -221,8 +221,8 @@ class VSphere(Registry):
         version = self.version_id.rpartition(".")[0]
         build = BUILDS.get(version[:1], "1")
         return vim.AboutInfo(
-            name=name, fullName=f"{name} {version} build-{build} (embedded lab)", vendor="VMware, Inc.", version=version,
-            patchLevel="00000", build=build, localeVersion="INTL", localeBuild="000",
+            name=name, fullName=f"{name} {version} build-{build} (embedded lab)", vendor="VMware, Inc.",
+            version=version, patchLevel="00000", build=build, localeVersion="INTL", localeBuild="000",
             osType="vmnix-x86" if line == "embeddedEsx" else "linux-x64", productLineId=line, apiType=api_type,
             apiVersion=self.version_id, licenseProductName=name, licenseProductVersion=f"{version[:1]}.0",
         )  # fmt: skip
