@@ -7,7 +7,7 @@ from typing import Any
 from pyVmomi import vim, vmodl
 
 from engine.lab.device_keys import disks_by_key, exportable, nvram_key
-from engine.lab.leases import Lease, LeaseFile, refuse_while_leased
+from engine.lab.leases import Lease, LeaseFile
 from engine.lab.store import ensure_files
 from engine.lab.stream import StreamWriter
 from engine.lab.transfer import Cut, Refused, disturbed, send, trouble
@@ -20,7 +20,7 @@ def export(ctx: Any, vm: Any, snapshot: Any = None) -> Any:
     """Lease on a VM that is powered off, or on what a snapshot froze; its reference.
 
     Raises NotSupported for a template, InvalidState for a VM that is fault tolerant or not connected, InvalidPowerState
-    for a running one without a snapshot, TaskInProgress while another lease holds the VM.
+    for a running one without a snapshot, TaskInProgress while a task or another lease holds the VM.
     """
     runtime = vm.value("runtime")
     if vm.value("config.template"):
@@ -33,7 +33,8 @@ def export(ctx: Any, vm: Any, snapshot: Any = None) -> Any:
             msg=f"The attempted operation cannot be performed in the current state ({runtime.powerState}).",
         )  # fmt: skip
     with vm.lab.cond:
-        refuse_while_leased(vm)
+        vm.refuse_while_busy()
+        vm.refuse_while_leased()
         return ExportLease(ctx, vm, snapshot).ref
 
 

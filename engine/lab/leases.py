@@ -1,7 +1,7 @@
 """Export and import leases (vim.HttpNfcLease) and their URLs under /nfc/.
 
 A lease lives from ExportVm, ExportSnapshot or ImportVApp to Complete, Abort or its timeout. Clients keep it alive with
-HttpNfcLeaseProgress; while it lives, what would change the VM under the transfer is refused (`refuse_while_leased`).
+HttpNfcLeaseProgress; while it lives, what would change the VM under the transfer is refused (VM.refuse_while_leased).
 When it ends, its URLs are gone and its connections are cut.
 """
 
@@ -109,16 +109,6 @@ class Leases:
             lease.end("error", vmodl.fault.RequestCanceled(msg="The server is shutting down."))
 
 
-def refuse_while_leased(vm: Any) -> None:
-    """Raises TaskInProgress, naming the lease's task, for what a lease blocks: power operations, destroy, migrate,
-    removal of snapshots, unregistering."""
-    lease = vm.lab.leases.of(vm)
-    if lease is not None:
-        raise vim.fault.TaskInProgress(
-            task=lease.task.ref, msg="The operation is blocked: an export or import of the virtual machine is running."
-        )
-
-
 class Lease(MO):
     """What both directions share: states, keep-alive, manifest, connections."""
 
@@ -135,11 +125,13 @@ class Lease(MO):
         self.files = {file.name: file for file in files}
         self.ended = threading.Event()
         self._timeout = lab.leases.timeout
-        self._deadline = time.monotonic() + self._timeout
+        self.deadline = time.monotonic() + self._timeout
         self._connections: set[socket.socket] = set()
         self._error: Any = None
         self._info = self._describe(ctx)
         lab.leases.add(self)
+        ctx.session.owns(self)
+        vm.touch("disabledMethod")
         self.task = Task(lab, ctx, vm, method, description_id, self._hold, cancelable=True)
         threading.Thread(target=self._watch, name=f"lease {vm.id}", daemon=True).start()
 
@@ -164,7 +156,7 @@ class Lease(MO):
         """The work of the lease's task: it lasts as long as the lease, and ends as it ends."""
         with self.lab.cond:
             if not self.ended.is_set():
-                self._deadline = time.monotonic() + self._timeout
+                self.deadline = time.monotonic() + self._timeout
                 self.props.update(info=self._info, state="ready", initializeProgress=100)
                 self.touch("info", "state", "initializeProgress")
         self.ended.wait()
@@ -177,14 +169,14 @@ class Lease(MO):
         return None
 
     def _watch(self) -> None:
-        while not self.ended.wait(max(0.01, min(WATCH, self._deadline - time.monotonic()))):
+        while not self.ended.wait(max(0.01, min(WATCH, self.deadline - time.monotonic()))):
             if self.task.done.is_set():  # a fault was injected into the task: the lease fails with it
                 self.end("error", self.task.info.error)
             elif self.task.cancelled.is_set():
                 self.end("error", vmodl.fault.RequestCanceled(msg="The task was canceled by a user."))
             elif self.session.dead:  # a lease belongs to its session, like a view or a filter
                 self.end("error", vim.fault.NotAuthenticated(object=self.ref, privilegeId="System.View"))
-            elif time.monotonic() >= self._deadline:
+            elif time.monotonic() >= self.deadline:
                 self.end("error", vim.fault.Timedout(msg="Operation timed out: no progress was reported."))
 
     def end(self, state: str, error: Any = None) -> bool:
@@ -202,6 +194,7 @@ class Lease(MO):
         with self.lab.cond:
             self.props.update(state=state, error=error)
             self.touch("state", "error")
+            self.vm.touch("disabledMethod")
         return True
 
     def released(self, *, done: bool) -> None:
@@ -235,7 +228,7 @@ class Lease(MO):
     def HttpNfcLeaseProgress(self, ctx: Any, percent: int) -> None:
         with self.lab.cond:
             self._require(*LIVE)
-            self._deadline = time.monotonic() + self._timeout
+            self.deadline = time.monotonic() + self._timeout
             self.set("transferProgress", percent)
             self.task.set("info.progress", max(0, min(100, percent)))
 

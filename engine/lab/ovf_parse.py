@@ -174,7 +174,7 @@ def import_spec(envelope: Envelope, cisp: Any, datastore: str, networks: Mapping
     name = cisp.entityName or envelope.name
     thin = (cisp.diskProvisioning or "thin") not in ("thick", "monolithicFlat", "eagerZeroedThick", "flat")
     config: Any = vim.vm.ConfigSpec(name=name, guestId=envelope.guest, version=envelope.hardware_version)
-    config.annotation, config.firmware = envelope.annotation or None, envelope.firmware
+    config.annotation, config.firmware = envelope.annotation or None, envelope.firmware or "bios"
     config.files = vim.vm.FileInfo(vmPathName=f"[{datastore}]")
     devices = _Devices(envelope, datastore, networks, thin)
     config.numCPUs, config.memoryMB = devices.cpus, devices.memory
