@@ -44,7 +44,12 @@ def age(created: str, now: datetime | None = None) -> str:
     except ValueError:
         return "unknown age"
     passed = (now or datetime.now(UTC)) - (then if then.tzinfo else then.replace(tzinfo=UTC))
-    for unit, length in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
+    for unit, length in (
+        ("year", timedelta(days=365)),
+        ("day", timedelta(days=1)),
+        ("hour", timedelta(hours=1)),
+        ("minute", timedelta(minutes=1)),
+    ):
         if (count := int(passed / length)) >= 1:
             return f"{count} {unit}{'s' if count > 1 else ''} old"
     return "new"

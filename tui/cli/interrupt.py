@@ -43,7 +43,7 @@ class Interrupts:
         self._say = say
         self._end_hard = end_hard
         self._clock = clock
-        self._times: list[float] = []
+        self._last: float | None = None
 
     def arrived(self, number: int) -> None:
         """SIGTERM and SIGHUP never end hard: nobody is there to have read the warning."""
@@ -51,15 +51,17 @@ class Interrupts:
             self._say(CANCELLING)
             self._cancel.cancel()
             return
-        now = self._clock()
-        insistent = number == signal.SIGINT and bool(self._times) and now - self._times[-1] <= _INSISTENCE
-        if number == signal.SIGINT:
-            self._times.append(now)
+        insistent = number == signal.SIGINT and self._insists()
         if insistent:
             self._say(HARD_END)
             self._end_hard()
         else:
             self._say(PATIENCE)
+
+    def _insists(self) -> bool:
+        now, before = self._clock(), self._last
+        self._last = now
+        return before is not None and now - before <= _INSISTENCE
 
 
 def run_cancellable(work: Callable[[CancelToken], T], say: Callable[[str], None]) -> T:

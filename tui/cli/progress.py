@@ -170,11 +170,11 @@ class JobPicture:
         speed = rate(disk.read, now - disk.began)
         if not disk.to_read:
             return Text(fit(f"    {fit(clean(disk.name), 9)} {size(disk.read)} read  {speed}", width))
-        figures = f" {disk.percent:>3}% {size(disk.read):>8} of {size(disk.to_read):>8}"
-        rest = f" {speed:>10} {_remaining(disk, now):>9}" if width >= 72 else ""
+        figures = f" {disk.percent:>3}% of {size(disk.to_read):>8}"
+        rest = f" {speed:>10} {_remaining(disk, now):>12}" if width >= 68 else ""
         bar = max(4, min(40, width - 15 - len(figures) - len(rest)))
         done = bar * disk.read // disk.to_read if disk.read < disk.to_read else bar
-        full, empty = ("━", "━") if self.unicode else ("#", ".")
+        full, empty = ("━", "─") if self.unicode else ("#", ".")
         return Text.assemble(
             f"    {fit(clean(disk.name), 9)} ",
             (full * done, "green"),
@@ -284,7 +284,9 @@ def _remaining(disk: DiskState, now: float) -> str:
     passed = now - disk.began
     if passed < 2 or disk.read <= 0 or disk.read >= disk.to_read:
         return ""
-    return "-" + duration(passed * (disk.to_read - disk.read) / disk.read)
+    minutes, seconds = divmod(round(passed * (disk.to_read - disk.read) / disk.read), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d} left" if hours else f"{minutes}:{seconds:02d} left"
 
 
 def _clock(at: float) -> str:

@@ -25,7 +25,7 @@ def plan(shape: Row, width: int, *, warnings: bool = True) -> list[Text]:
     """What a run would do. `warnings` is False where the run itself tells them next."""
     lines = [Text.assemble(("Plan for ", "bold"), (clean(shape["vm"]), "bold cyan"))]
     lines += fields(_plan_fields(shape), width)
-    lines += [Text(), *_plan_disks(shape["disks"], width), _plan_total(shape, width)]
+    lines += [Text(), *_plan_disks(shape["disks"], width), *_plan_total(shape, width)]
     lines += _snapshots(shape.get("snapshots", ()), width)
     lines += _privileges(shape.get("privileges_missing", ()), width)
     for finding in shape.get("findings", ()):
@@ -95,7 +95,7 @@ def _plan_fields(shape: Row) -> list[tuple[str, str]]:
 
 
 def _plan_disks(disks: Sequence[Row], width: int) -> list[Text]:
-    label = _label_width(disks, width, 54)
+    label = _label_width(disks, width, 55)
     lines = [
         Text(
             f"  {fit('Disk', 9)} {fit('Label', label)}  {'Capacity':>9} {'Allocated':>10} {'To move':>9}  Action",
@@ -118,12 +118,12 @@ def _plan_disks(disks: Sequence[Row], width: int) -> list[Text]:
     return lines
 
 
-def _plan_total(shape: Row, width: int) -> Text:
+def _plan_total(shape: Row, width: int) -> list[Text]:
     disks, skipped = shape["disks"], shape.get("disks_skipped", ())
     count = f"{len(disks)} disk{'' if len(disks) == 1 else 's'}" + (f", {len(skipped)} skipped" if skipped else "")
     moved = shape.get("bytes_to_read", sum(disk["to_read"] for disk in disks))
-    text = f"  {count}: {size(shape['bytes_provisioned'])} provisioned, {size(shape['bytes_allocated'])} allocated, "
-    return Text.assemble(fit(text, min(cell_len(text), width)), (f"{size(moved)} to move", "bold"))
+    sizes = f"{size(shape['bytes_provisioned'])} provisioned, {size(shape['bytes_allocated'])} allocated"
+    return _wrapped(f"{count}: {sizes}, {size(moved)} to move", width, "  ", "bold")
 
 
 def _snapshots(snapshots: Sequence[Row], width: int) -> list[Text]:
@@ -168,7 +168,7 @@ def _summary_fields(shape: Row) -> list[tuple[str, str]]:
 
 def _summary_disks(shape: Row, width: int) -> list[Text]:
     disks = shape["disks"]
-    label = _label_width(disks, width, 54)
+    label = _label_width(disks, width, 55)
     lines = [
         Text(
             f"  {fit('Disk', 9)} {fit('Label', label)}  {'Capacity':>9} {'Read':>9} {'Stored':>9} {'Time':>11}", "bold"
@@ -177,7 +177,7 @@ def _summary_disks(shape: Row, width: int) -> list[Text]:
     for disk in disks:
         start = f"  {fit(clean(disk['name']), 9)} {fit(clean(disk['label']), label)}  {size(disk['capacity']):>9} "
         if skipped := disk.get("skipped"):
-            lines.append(Text.assemble(start, ("skipped", "yellow")))
+            lines.append(Text.assemble(start, ("  skipped", "yellow")))
             lines += _detail(f"{skipped['code']}: {skipped['reason']}", width, "yellow")
         elif disk.get("files"):
             took = duration(disk["seconds"])
@@ -185,7 +185,7 @@ def _summary_disks(shape: Row, width: int) -> list[Text]:
             detail = (disk.get("transport", ""), rate(disk["read"], disk["seconds"]), _files(disk["files"]))
             lines += _detail(", ".join(part for part in detail if part), width, "dim")
         else:
-            lines.append(Text.assemble(start, ("not exported", "red")))
+            lines.append(Text.assemble(start, ("  not exported", "red")))
     return lines
 
 
@@ -218,8 +218,8 @@ def _detail(text: str, width: int, style: str) -> list[Text]:
     return [Text(f"            {line}", style) for line in _cut(clean(text), width - 12)]
 
 
-def _wrapped(text: str, width: int, indent: str) -> list[Text]:
-    return [Text(indent + line) for line in _cut(text, width - len(indent))]
+def _wrapped(text: str, width: int, indent: str, style: str = "") -> list[Text]:
+    return [Text(indent + line, style) for line in _cut(text, width - len(indent))]
 
 
 def _cut(text: str, width: int) -> list[str]:

@@ -16,6 +16,14 @@ PLAIN_WIDTH = 80
 _NARROWEST = 40
 
 
+class _Console(Console):
+    """rich ends the whole program when its reader has gone; a backup has to go on and clean up."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _silence(self.file)
+
+
 class Screen:
     """With `as_json`, standard output carries one JSON object as its last line, and people read standard error.
 
@@ -28,7 +36,7 @@ class Screen:
         self._stdout = stdout or sys.stdout
         self._stderr = stderr or sys.stderr
         people = self._stderr if as_json else self._stdout
-        self.console = Console(
+        self.console = _Console(
             file=people,
             highlight=False,
             markup=False,
@@ -36,7 +44,7 @@ class Screen:
             soft_wrap=True,
             width=None if people.isatty() else _piped_width(),
         )
-        self.errors = Console(file=self._stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.errors = _Console(file=self._stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @property
     def live(self) -> bool:
