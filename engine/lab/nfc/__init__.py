@@ -9,8 +9,8 @@
                 volume.py         what a path and a ticket open: a disk, or its image under a snapshot
     tests       faultpoints.py    where fault rules reach in
 
-Written from the facts page alone (docs of the OpenVixDiskLib projects), without a look at the client, so that each
-checks the other. What the facts leave open is read literally and said in the docstring of the module that decides it.
+Written from the facts page and the OpenVixDiskLib documents behind it, without a look at the client, so that each checks
+the other. What the facts leave open is read literally and said in the docstring of the module that decides it.
 """
 
 from engine.lab.nfc.start import start_nfc
