@@ -9,7 +9,7 @@
                 volume.py         what a path and a ticket open: a disk, or its image under a snapshot
     tests       faultpoints.py    where fault rules reach in
 
-Written from the facts page and the OpenVixDiskLib documents behind it, without a look at the client, so that each checks
+Written from the facts page and the OpenVixDiskLib documents behind it, without a look at the client: each checks
 the other. What the facts leave open is read literally and said in the docstring of the module that decides it.
 """
 
