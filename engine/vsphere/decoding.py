@@ -107,7 +107,6 @@ def _fields(kind: str) -> dict[str, _Field] | None:
     return {info.name: _field(info.type) for info in found._GetPropertyList()}
 
 
-def _field(declared: Any) -> _Field:
+def _field(declared: type) -> _Field:
     many = issubclass(declared, list)
-    item = declared.Item if many else declared
-    return _Field(VmomiSupport.GetWsdlName(item), many)
+    return _Field(VmomiSupport.GetWsdlName(getattr(declared, "Item", declared)), many)

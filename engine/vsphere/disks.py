@@ -95,6 +95,17 @@ def address(device: Device, controller: Device | None) -> str:
     return f"{bus_of(controller)}{controller.get('busNumber', 0)}:{device.get('unitNumber', 0)}"
 
 
+def places(devices: Iterable[Device]) -> dict[int, str]:
+    """By disk key, where the disk sits in the words of export leases and OVF: `ParaVirtualSCSIController0:1`."""
+    devices = list(devices)
+    controllers = {device["key"]: device for device in devices if bus_of(device)}
+    return {
+        device["key"]: f"{controller['_type']}{controller.get('busNumber', 0)}:{device.get('unitNumber', 0)}"
+        for device in devices
+        if device["_type"] == "VirtualDisk" and (controller := controllers.get(device.get("controllerKey")))
+    }
+
+
 def _disk(device: Device, controller: Device | None, allocated: Mapping[int, int]) -> Disk:
     backing: Device = device.get("backing") or {"_type": ""}
     file = backing.get("fileName", "")

@@ -5,7 +5,6 @@ byte is proven, `abort` on everything else. The keep-alive has a thread of its o
 whose progress is not reported, whether or not data flows (facts/vsphere-backup.md 3.6).
 """
 
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pyVmomi import vim, vmodl
 from engine.cancel import CancelToken
 from engine.errors import LeaseError, VcbError
 from engine.reporter import Reporter
-from engine.vsphere.disks import DEVICES, read_devices
+from engine.vsphere.disks import DEVICES, places, read_devices
 from engine.vsphere.faults import fault_name
 from engine.vsphere.properties import Ref, get_one
 from engine.vsphere.session import Session
@@ -78,12 +77,13 @@ class ExportLease:
     ) -> "ExportLease":
         """Asks for the lease and waits until it is ready. Raises `LeaseError`, `PrivilegeError`, `BusyError`, ..."""
         subject = subject or snapshot_moref
-        snapshot = session.managed(Ref("VirtualMachineSnapshot", snapshot_moref))
+        ref = Ref("VirtualMachineSnapshot", snapshot_moref)
+        snapshot = session.managed(ref)
         raw = session.act(snapshot.ExportSnapshot, doing="starting the export", subject=subject)
         lease = cls(session, raw, report, subject)
         try:
             lease._await_ready(cancel or CancelToken())
-            lease._read_info(get_one(session, snapshot_ref(snapshot_moref), [DEVICES], readers={DEVICES: read_devices}))
+            lease._read_info(get_one(session, ref, [DEVICES], readers={DEVICES: read_devices}))
             lease._ask_for_sha256()
         except BaseException:
             lease.abort()
@@ -129,6 +129,7 @@ class ExportLease:
         """Ends the lease as failed, so that vCenter shows it so and frees the VM. Never raises: it runs while another
         error is on its way."""
         self._stop()
+        self._lost = self._lost or _lost(self._subject, "RequestCanceled", "it was aborted.")
         fault = vmodl.LocalizedMethodFault(
             fault=vmodl.fault.RequestCanceled(), localizedMessage="The backup was aborted."
         )
@@ -173,19 +174,21 @@ class ExportLease:
     def _read_info(self, snapshot: Mapping[str, Any]) -> None:
         info = get_one(self._session, Ref("HttpNfcLease", self._lease._moId), ["info"]).get("info", {})
         self.timeout = info.get("leaseTimeout") or self.timeout
-        keys = _device_keys(snapshot.get(DEVICES, ()))
-        self.devices = tuple(self._device(each, keys) for each in info.get("deviceUrl", ()))
+        keys = {place: key for key, place in places(snapshot.get(DEVICES, ())).items()}
+        urls = info.get("deviceUrl", ())
+        only = next(iter(keys.values())) if len(keys) == 1 == sum(each.get("disk", False) for each in urls) else None
+        self.devices = tuple(self._device(each, keys, only) for each in urls)
 
-    def _device(self, device: Mapping[str, Any], keys: Mapping[tuple[str, int, int], int]) -> DeviceUrl:
-        place = re.search(r"([A-Za-z]+)(\d+):(\d+)$", device["key"])
-        found = keys.get((place[1], int(place[2]), int(place[3]))) if place else None
+    def _device(self, device: Mapping[str, Any], keys: Mapping[str, int], only: int | None) -> DeviceUrl:
+        """`only` is the key of the only disk, should the server name its place in words of its own."""
+        place = device["key"].rpartition("/")[2]
         return DeviceUrl(
             key=device["key"],
             url=_on_host(device["url"], self._session.host),
             thumbprint=device.get("sslThumbprint", ""),
             disk=device.get("disk", False),
             target=device.get("targetId", ""),
-            device_key=found if device.get("disk") else None,
+            device_key=keys.get(place, only) if device.get("disk") else None,
             size=device.get("fileSize"),
         )
 
@@ -223,21 +226,6 @@ class ExportLease:
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=self._session.stub.timeout)
-
-
-def snapshot_ref(moref: str) -> Ref:
-    return Ref("VirtualMachineSnapshot", moref)
-
-
-def _device_keys(devices: Any) -> dict[tuple[str, int, int], int]:
-    """Disk keys by what ends a DeviceUrl's key: controller type, bus number, unit (`ParaVirtualSCSIController0:1`)."""
-    controllers = {device["key"]: device for device in devices if "busNumber" in device}
-    found: dict[tuple[str, int, int], int] = {}
-    for device in devices:
-        controller = controllers.get(device.get("controllerKey"))
-        if device["_type"] == "VirtualDisk" and controller is not None:
-            found[controller["_type"], controller["busNumber"], device.get("unitNumber", 0)] = device["key"]
-    return found
 
 
 def _on_host(url: str, host: str) -> str:

@@ -107,7 +107,8 @@ def _names(session: Session) -> list[tuple[str, str]]:
 
 
 def _morefs(found: Any) -> list[str]:
-    return list(dict.fromkeys(each._moId for each in found or () if isinstance(each, vim.VirtualMachine)))
+    morefs: list[Any] = [each._moId for each in found or () if isinstance(each, vim.VirtualMachine)]
+    return list(dict.fromkeys(morefs))
 
 
 def _is_ip(text: str) -> bool:

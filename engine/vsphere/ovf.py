@@ -7,7 +7,7 @@ from typing import Any
 from pyVmomi import vim
 
 from engine.errors import VsphereError
-from engine.vsphere.disks import DEVICES, read_devices
+from engine.vsphere.disks import DEVICES, places, read_devices
 from engine.vsphere.properties import Ref, get_one
 from engine.vsphere.session import Session
 
@@ -56,14 +56,7 @@ def device_ids(session: Session, vm_moref: str, snapshot_moref: str) -> dict[int
     DeviceUrl would have as its key (`/vm-1/ParaVirtualSCSIController0:0`)."""
     ref = Ref("VirtualMachineSnapshot", snapshot_moref)
     devices = get_one(session, ref, [DEVICES], readers={DEVICES: read_devices}).get(DEVICES, ())
-    controllers = {device["key"]: device for device in devices if "busNumber" in device}
-    ids = {}
-    for device in devices:
-        controller = controllers.get(device.get("controllerKey"))
-        if device["_type"] == "VirtualDisk" and controller is not None:
-            place = f"{controller['_type']}{controller['busNumber']}:{device.get('unitNumber', 0)}"
-            ids[device["key"]] = f"/{vm_moref}/{place}"
-    return ids
+    return {key: f"/{vm_moref}/{place}" for key, place in places(devices).items()}
 
 
 def _ovf_file(file: OvfFile) -> Any:

@@ -185,7 +185,10 @@ def _call(stub: Stub, collector: Any, method: str, args: tuple[Any, ...], reader
     with stub.exchange(collector, info, args) as answer:
         if answer.status == 500:
             raise stub.fault_in(answer.body)
-        return parse_objects(answer.body, readers)
+        rows, token = parse_objects(answer.body, readers)
+    if any("NotAuthenticated" in row.missing.values() for row in rows):
+        raise vim.fault.NotAuthenticated(msg="The session has ended.")  # told per property instead of as a fault
+    return rows, token
 
 
 def parse_objects(body: Body, readers: Readers) -> tuple[list[Row], str]:
