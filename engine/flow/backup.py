@@ -15,13 +15,15 @@ from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
 from engine.flow.locks import vm_lock
 from engine.flow.mount_step import MountStep
-from engine.flow.outcome import Outcome
+from engine.flow.outcome import DiskOutcome, Outcome
 from engine.flow.plan import Plan
 from engine.flow.point_files import ConfigurationFiles, planned_names, prove
+from engine.flow.retry import with_retries
 from engine.flow.snapshot_step import SnapshotStep
 from engine.flow.survey import look_up, make_plan
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
+from engine.vsphere.disks import Disk
 
 
 class VmBackup:
@@ -85,13 +87,25 @@ class VmBackup:
         directory = self._mount.directory
         with self._stage(Stage.EXPORT) as report:
             for planned in plan.exported:
-                disk_report = report.bind(disk=planned.disk.name)
-                outcome.disks.append(self._exporter.export(planned.disk.key, directory, disk_report))
+                outcome.disks.append(self._export_disk(self._exporter, planned.disk, report))
             manifest = ConfigurationFiles(job, plan, snapshot, outcome, directory, report).save()
             exporter, self._exporter = self._exporter, None
             exporter.finish()
         with self._stage(Stage.VERIFY) as report:
             prove(directory, manifest, job.cancel, report)
+
+    def _export_disk(self, exporter: Exporter, disk: Disk, report: Reporter) -> DiskOutcome:
+        assert self._mount is not None
+        job, directory = self._job, self._mount.directory
+        report = report.bind(disk=disk.name)
+        return with_retries(
+            lambda: exporter.export(disk.key, directory, report),
+            doing=f"Exporting {disk.name}",
+            retries=job.settings.MAX_RETRIES,
+            backoff=job.settings.BACKOFF_TIME,
+            report=report,
+            cancel=job.cancel,
+        )
 
     def _publish(self, plan: Plan) -> None:
         assert self._mount is not None

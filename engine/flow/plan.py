@@ -13,6 +13,7 @@ from engine.config.options import Settings
 from engine.config.rules import Finding
 from engine.errors import VcbError, VmUnsuitable
 from engine.flow.policies import SnapshotDecision
+from engine.image.pipeline import ImageFormat
 from engine.points.mount_point import Found
 from engine.vsphere.disks import Disk, SkipReason
 from engine.vsphere.inventory import VirtualMachine
@@ -56,7 +57,7 @@ class Plan:
     vm: VirtualMachine
     disks: tuple[PlannedDisk, ...]
     transport: str
-    export_format: str
+    export_format: ImageFormat
     quiesce: str
     policy: str
     snapshot: SnapshotDecision | None
@@ -151,10 +152,10 @@ def check_suitable(vm: VirtualMachine) -> None:
         raise VmUnsuitable(
             f"{vm.name} is {vm.connection} in the inventory.", hint="Reconnect its host, or register the VM again."
         )
-    shared = [planned for planned in vm.disks if planned.skip and planned.skip.code == "shared"]
+    shared = [disk.name for disk in vm.disks if disk.skip and disk.skip.code == "shared"]
     if shared:
         raise VmUnsuitable(
-            f"{vm.name} shares {', '.join(p.disk.name for p in shared)} with other VMs; it can't be snapshotted.",
+            f"{vm.name} shares {', '.join(shared)} with other VMs; it can't be snapshotted.",
             hint="Back it up from inside the guest, or end the sharing.",
         )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 from engine.cancel import CancelToken
@@ -76,7 +77,7 @@ class ConfigurationFiles:
         files = [file for done in self.outcome.disks for file in done.files]
         for what, save in (
             ("The .vmx file", lambda: self._download(vm.vmx, VMX)),
-            ("The .nvram file", lambda: self._download(vm.nvram, NVRAM)),
+            ("The .nvram file", lambda: self._download(self._nvram(), NVRAM)),
             ("The OVF descriptor", self._describe),
         ):
             try:
@@ -96,16 +97,22 @@ class ConfigurationFiles:
         """None when the VM has no such file: one that never ran has no .nvram."""
         if not source:
             return None
-        content = bytearray()
-        datastore_files.download(self.job.session, self.plan.vm.datacenter, source, content.extend)
-        return write_small(self.directory / name, bytes(content))
+        content = BytesIO()
+        datastore_files.download(self.job.session, self.plan.vm.datacenter, source, content)
+        return write_small(self.directory / name, content.getvalue())
+
+    def _nvram(self) -> str | None:
+        files = datastore_files.files_of(self.job.session, self.plan.vm.moref)
+        return next((file.path for file in files if file.kind == "nvram"), None)
 
     def _describe(self) -> WrittenFile:
+        session, vm = self.job.session, self.plan.vm
+        ids = ovf.device_ids(session, vm.moref, self.snapshot.moref)
         disks = [
-            ovf.DiskFile(done.disk.key, done.files[0].name, done.stored, done.disk.capacity)
+            ovf.OvfFile(ids[done.disk.key], done.files[-1].name, done.files[-1].size, done.disk.capacity)
             for done in self.outcome.disks
         ]
-        text, warnings = ovf.descriptor(self.job.session, self.plan.vm.moref, self.snapshot.moref, disks)
+        text, warnings = ovf.descriptor(session, vm.moref, self.snapshot.moref, disks, name=vm.name)
         for warning in warnings:
             self.report.step(f"OVF: {warning}")
         return write_small(self.directory / OVF, text.encode())

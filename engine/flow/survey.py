@@ -2,23 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from engine.config.rules import check_rules
+from engine.config.rules import check_rules, require_runnable
 from engine.errors import ConfigError, PolicyError, PrivilegeError, TargetFull, VcbError
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind, ledgers
 from engine.flow.plan import Plan, PlannedDisk, Space, check_suitable, measure_space, plan_disks
 from engine.flow.policies import SnapshotDecision, decide_snapshot
+from engine.image.pipeline import ImageFormat
 from engine.points import mount_point as mounts
 from engine.points.mount_point import Found, State
 from engine.points.naming import mount_point
 from engine.transport.modes import MODES
 from engine.vsphere.inventory import VirtualMachine, read_vm
 from engine.vsphere.lookup import parse_spec, resolve
-from engine.vsphere.privileges import missing_for_backup
+from engine.vsphere.privileges import missing, wanted
+from engine.vsphere.properties import Ref, get_one
 
 T = TypeVar("T")
+_LOCKED_BY_PRODUCTS = ("CreateSnapshot_Task", "CreateSnapshotEx_Task", "RelocateVM_Task")
+"""Disabled by a product's lock (AuthorizationManager.DisableMethods); others are disabled by the VM's mere state."""
 
 
 def look_up(job: JobContext, spec: str) -> str:
@@ -35,29 +39,30 @@ def make_plan(job: JobContext, moref: str) -> Plan:
     obstacles.guard(lambda: check_suitable(vm))
     obstacles.guard(lambda: _check_mode(settings.TRANSPORT_MODE))
     findings = tuple(check_rules(settings))
-    obstacles.guard(lambda: _check_findings(job))
+    obstacles.guard(lambda: require_runnable(settings))
     disks = obstacles.guard(lambda: plan_disks(vm, settings.EXCLUDE_DISKS)) or tuple(
         PlannedDisk(disk, disk.skip) for disk in vm.disks
     )
     nothing_to_do = all(planned.skip for planned in disks)
-    snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm))
     found, space = _inspect_target(job, vm, disks, obstacles)
-    missing = tuple(missing_for_backup(job.session, vm, settings.TRANSPORT_MODE))
-    obstacles.guard(lambda: _check_privileges(vm, missing))
+    snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm, found))
+    lacking = _missing(job, vm, ["snapshot", settings.TRANSPORT_MODE])
+    obstacles.guard(lambda: _check_privileges(vm, lacking))
+    lacking_for_files = _missing(job, vm, ["configuration files"])
     return Plan(
         vm=vm,
         disks=disks,
         transport=settings.TRANSPORT_MODE,
-        export_format=settings.EXPORT_FORMAT,
+        export_format=cast(ImageFormat, settings.EXPORT_FORMAT),
         quiesce=settings.QUIESCE,
         policy=settings.SNAPSHOT_POLICY,
         snapshot=snapshot,
         owners={s.moref: job.owner(s, moref) for s in vm.snapshots},
         mount_point=found,
         space=space,
-        privileges_missing=missing,
+        privileges_missing=(*lacking, *lacking_for_files),
         findings=findings,
-        warnings=tuple(_warnings(job, vm, space)),
+        warnings=tuple(_warnings(job, vm, space, lacking_for_files)),
         obstacle=obstacles.first,
     )
 
@@ -82,18 +87,14 @@ def _check_mode(name: str) -> None:
         raise ConfigError(f"TRANSPORT_MODE {name} can't be used: {mode.unavailable}")
 
 
-def _check_findings(job: JobContext) -> None:
-    errors = [finding for finding in check_rules(job.settings) if finding.severity == "error"]
-    if errors:
-        raise ConfigError(" ".join(finding.text for finding in errors), hint=errors[0].fix or "")
-
-
-def _decide_snapshot(job: JobContext, vm: VirtualMachine) -> SnapshotDecision:
+def _decide_snapshot(job: JobContext, vm: VirtualMachine, found: Found) -> SnapshotDecision:
+    """A left-over mount point that may be deleted takes its snapshot along, before the policies look."""
     settings = job.settings
+    doomed = found.marker.snapshot if found.marker and found.state is State.OURS else ""
     return decide_snapshot(
         settings.SNAPSHOT_POLICY,
         settings.PREEXISTING_VCB_SNAPSHOT,
-        vm.snapshots,
+        [snapshot for snapshot in vm.snapshots if snapshot.moref != doomed],
         lambda snapshot: job.owns(snapshot, vm.moref),
     )
 
@@ -144,6 +145,7 @@ def _check_mount_point(job: JobContext, found: Found) -> None:
             "which SNAPSHOT_POLICY deleteonly is to read.",
             hint=f"Run: vcb unmount {found.path}",
         )
+    mounts.require_only_ours(found.path, found.marker)
 
 
 def _check_space(job: JobContext, space: Space) -> None:
@@ -154,18 +156,29 @@ def _check_space(job: JobContext, space: Space) -> None:
         raise TargetFull(f"BACKUPROOT lacks {space.short:,} bytes for a flat export.", hint=hint)
 
 
-def _check_privileges(vm: VirtualMachine, missing: tuple[tuple[str, str], ...]) -> None:
-    if missing:
-        named = ", ".join(f"{privilege} on {entity}" for entity, privilege in missing)
+def _missing(job: JobContext, vm: VirtualMachine, steps: list[str]) -> tuple[tuple[str, str], ...]:
+    ref = Ref("VirtualMachine", vm.moref)
+    datastores = get_one(job.session, ref, ["datastore"]).get("datastore", ())
+    return tuple(missing(job.session, wanted(steps, {"vm": [ref], "datastore": datastores})))
+
+
+def _check_privileges(vm: VirtualMachine, lacking: tuple[tuple[str, str], ...]) -> None:
+    if lacking:
+        named = ", ".join(f"{privilege} on {entity}" for entity, privilege in lacking)
         raise PrivilegeError(
             f"The user lacks privileges for {vm.name}: {named}.",
-            missing=missing,
+            missing=lacking,
             hint="Add them to the user's role in vCenter; the sample role of VCB does not have them all.",
         )
 
 
-def _warnings(job: JobContext, vm: VirtualMachine, space: Space) -> list[str]:
-    warnings = []
+def _warnings(
+    job: JobContext, vm: VirtualMachine, space: Space, lacking_for_files: tuple[tuple[str, str], ...]
+) -> list[str]:
+    warnings = [
+        f"The user lacks {privilege} on {entity}: the .vmx and .nvram files can't be saved."
+        for entity, privilege in lacking_for_files
+    ]
     if vm.consolidation_needed:
         warnings.append("Its disks need consolidation already, before this run.")
     if space.short and space.free >= space.keep_free:
@@ -178,8 +191,8 @@ def _warnings(job: JobContext, vm: VirtualMachine, space: Space) -> list[str]:
         for snapshot in vm.snapshots
         if job.owner(snapshot, vm.moref) == "foreign"
     ]
-    if vm.disabled_methods:
-        warnings.append(f"vCenter lists disabled operations: {', '.join(vm.disabled_methods)}.")
+    if locked := [name for name in vm.disabled_methods if name in _LOCKED_BY_PRODUCTS]:
+        warnings.append(f"vCenter has disabled {', '.join(locked)}: another backup product may hold this VM.")
     return [*warnings, *_dead_jobs(job, vm)]
 
 

@@ -135,7 +135,20 @@ def remove(path: Path, marker: Marker, root: Path) -> None:
         ) from None
 
 
+def require_only_ours(path: Path, marker: Marker) -> None:
+    """Raises PolicyError naming what lies in a mount point that the marker doesn't announce."""
+    with _directory(path, None) as fd:
+        _announced(path, marker, fd)
+
+
 def _remove_contents(path: Path, marker: Marker, directory_fd: int) -> None:
+    present = _announced(path, marker, directory_fd)
+    for name in sorted(present, key=lambda name: name == MARKER):  # the marker goes last: it proves the rest is ours
+        os.unlink(name, dir_fd=directory_fd)
+
+
+def _announced(path: Path, marker: Marker, directory_fd: int) -> list[str]:
+    """What is in the directory, all of it ours."""
     expected = {*marker.contents, MARKER, MARKER + ".new"}
     present = os.listdir(directory_fd)
     strangers = [name for name in present if name not in expected or not _is_file(name, directory_fd)]
@@ -144,8 +157,7 @@ def _remove_contents(path: Path, marker: Marker, directory_fd: int) -> None:
             f"{path} holds what vcb-console did not write: {', '.join(sorted(strangers))}. Nothing was deleted.",
             hint="Move those away, then try again.",
         )
-    for name in sorted(present, key=lambda name: name == MARKER):  # the marker goes last: it proves the rest is ours
-        os.unlink(name, dir_fd=directory_fd)
+    return present
 
 
 def _is_file(name: str, directory_fd: int) -> bool:

@@ -1,4 +1,4 @@
-"""Every cell of SNAPSHOT_POLICY x (0, 1, 2 existing backup snapshots) x PREEXISTING_VCB_SNAPSHOT states what happens."""
+"""Every cell of SNAPSHOT_POLICY x (0, 1, 2 existing backup snapshots) x PREEXISTING_VCB_SNAPSHOT says what happens."""
 
 from datetime import UTC, datetime
 
@@ -65,7 +65,7 @@ def test_every_cell(policy, existing, preexisting):
 
 @pytest.mark.parametrize("policy", ["automatic", "createonly"])
 def test_delete_never_takes_what_is_not_provably_ours(policy):
-    with pytest.raises(PolicyError, match="snapshot-2.*not provably") as refusal:
+    with pytest.raises(PolicyError, match=r"snapshot-2.*not provably") as refusal:
         decide_snapshot(policy, "delete", OURS, lambda s: s.moref == "snapshot-1")
     assert "--adopt snapshot-2" in refusal.value.hint
 

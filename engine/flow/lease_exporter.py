@@ -1,0 +1,102 @@
+"""https: each frozen disk once, as the streamOptimized stream of an export lease on port 443."""
+
+from pathlib import Path
+
+from engine.errors import TransportError, VerifyError
+from engine.flow.disk_progress import conclude, watch
+from engine.flow.job_context import JobContext
+from engine.flow.ledger import Kind
+from engine.flow.outcome import DiskOutcome
+from engine.flow.plan import Plan
+from engine.image.direct_output import keep_free
+from engine.image.stream_copy import store_stream
+from engine.points.naming import disk_file
+from engine.reporter import Reporter
+from engine.transport.https import LeaseStream
+from engine.vsphere.disks import Disk
+from engine.vsphere.lease import DeviceUrl, ExportLease, ManifestEntry
+from engine.vsphere.snapshots import Snapshot
+
+
+class LeaseExporter:
+    """Holds the lease from open to finish: meanwhile vCenter refuses to power on, move or destroy the VM, so every way
+    out of a run ends it. A lease whose stream broke is given up; the next disk, or the next attempt, gets a new one."""
+
+    transport = "https"
+
+    def __init__(
+        self, job: JobContext, plan: Plan, snapshot: Snapshot, frozen: dict[int, Disk], report: Reporter
+    ) -> None:
+        self._job, self._plan, self._snapshot, self._frozen = job, plan, snapshot, frozen
+        self._entry = 0
+        self._lease: ExportLease | None = self._start(report)
+
+    def export(self, key: int, directory: Path, report: Reporter) -> DiskOutcome:
+        lease = self._lease = self._lease or self._start(report)
+        disk, expected = self._frozen[key], self._frozen[key].allocated or 0
+        passed_on = watch(disk, self.transport, expected, report)
+        device = next(device for device in lease.devices if device.device_key == key)
+        stream = LeaseStream(device, session=self._job.session, lease=lease, report=report, cancel=self._job.cancel)
+        try:
+            with stream:
+                image = store_stream(
+                    stream,
+                    directory / disk_file(disk.name),
+                    format=self._plan.export_format,
+                    cancel=self._job.cancel,
+                    progress=passed_on,
+                    to_read=expected,
+                    reserve=keep_free(directory, self._plan.space.keep_free),
+                )
+            _compare(disk, device, stream, lease.manifest(), report)
+        except BaseException:
+            self.abort()
+            raise
+        return conclude(disk, self.transport, image, report)
+
+    def finish(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.complete()
+            self._job.ledger.undone(self._entry)
+
+    def abort(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.abort()
+            self._job.ledger.undone(self._entry)
+
+    def _start(self, report: Reporter) -> ExportLease:
+        job, vm = self._job, self._plan.vm
+        self._entry = job.ledger.intent(Kind.LEASE, vm=vm.moref, snapshot=self._snapshot.moref)
+        try:
+            lease = ExportLease.start(job.session, self._snapshot.moref, report, cancel=job.cancel, subject=vm.name)
+        except BaseException:
+            job.ledger.undone(self._entry)  # `start` has aborted a lease that did not get ready
+            raise
+        job.ledger.done(self._entry)
+        offered = {device.device_key for device in lease.devices}
+        missing = [planned.disk.name for planned in self._plan.exported if planned.disk.key not in offered]
+        if missing:
+            lease.abort()
+            job.ledger.undone(self._entry)
+            raise TransportError(f"The export lease of {vm.name} does not offer {', '.join(missing)}.")
+        return lease
+
+
+def _compare(
+    disk: Disk, device: DeviceUrl, stream: LeaseStream, manifest: tuple[ManifestEntry, ...], report: Reporter
+) -> None:
+    """The server's account of what it sent against what arrived; servers that keep none are told so in the log."""
+    entry = next((entry for entry in manifest if entry.key == device.key), None)
+    if entry is None:
+        report.step(f"{disk.name}: the server keeps no manifest; its {stream.received:,} bytes are hashed by us alone.")
+        return
+    ours = {"sha256": stream.sha256, "sha1": stream.sha1}.get(entry.checksum_type)
+    if entry.size != stream.received or (ours is not None and entry.checksum != ours):
+        raise VerifyError(
+            f"{disk.name}: the server sent {entry.size:,} bytes ({entry.checksum_type} {entry.checksum[:16]}...), "
+            f"but {stream.received:,} arrived ({(ours or 'not compared')[:16]}...).",
+            hint="Run the backup again; if it happens again, suspect the network between proxy and host.",
+        )
+    report.step(f"{disk.name}: {stream.received:,} bytes, {entry.checksum_type} as the server's manifest says.")
