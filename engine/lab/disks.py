@@ -82,7 +82,7 @@ class Disk:
         self.dead = False
         self.writes = 0  # grows with every write: figures made from file sizes are stale when it differs
         self.filler: Callable[[Disk], None] | None = None  # seeded contents, written when first needed
-        self.filled_from = ""  # the recipe of `filler`, for the saved state
+        self.recipe = ""  # of seeded contents, for the saved state
         self._rewritten: BlockMap | None = None  # blocks written while a merge of the top is under way
         first = Layer(self.path_of(0), capacity, blocks=BlockMap() if borrowed else None, cid=_content_id())
         self.layers: list[Layer] = [first]

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import secrets
 import threading
+import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from pyVmomi import vim
+
 from engine.lab.certificates import Authority, write_private
 from engine.lab.faults import Faults
+from engine.lab.frozen import Recorder
+from engine.lab.guest import Workload
 from engine.lab.nfc.start import start_nfc
 from engine.lab.ovf import OvfManager
+from engine.lab.seed import plant, settle_in_background
 from engine.lab.server import Server
 from engine.lab.vsphere import VSphere
 
@@ -28,6 +35,7 @@ class Lab:
         self.user, self.password = user, password
         self.control_token = secrets.token_urlsafe(24)
         self.stop_requested = threading.Event()
+        self.guest = Workload(vsphere)
         self._closing = threading.Lock()
         self._server = Server(self, port)
         try:
@@ -64,13 +72,26 @@ class Lab:
         session expires."""
         state = Path(state)
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        vsphere = VSphere(state, Authority(state / "certificates"), esx=esx, version=version, free_edition=free_edition)
+        vsphere = VSphere(
+            state,
+            Authority(state / "certificates"),
+            esx=esx,
+            version=version,
+            free_edition=free_edition,
+            instance_uuid=_kept(state / "instance-uuid", lambda: str(uuid.uuid4())),
+        )
         vsphere.sessions.idle = session_idle
-        user, password = "root" if esx else "administrator@vsphere.local", _password(state)
+        user, password = (
+            "root" if esx else "administrator@vsphere.local",
+            _kept(state / "password", lambda: secrets.token_urlsafe(24)),
+        )
         vsphere.grant(user, password, "Admin")
         vsphere.add_service("ovfManager", OvfManager(vsphere, "ha-ovf-manager" if esx else "OvfManager"))
-        _interim_seed(vsphere, seed)
+        if record:
+            vsphere.recorder = Recorder(state / "frozen")
+        plant(vsphere, seed)
         lab = cls(vsphere, user, password, port=port, nfc_port=nfc_port)
+        settle_in_background(vsphere)
         lab.run_guest(guest)
         return lab
 
@@ -100,6 +121,10 @@ class Lab:
 
     def run_guest(self, running: bool) -> None:
         """Starts or stops the guests' writing to the disks of running VMs."""
+        if running:
+            self.guest.start()
+        else:
+            self.guest.stop()
 
     def close(self) -> None:
         """Ends all connections and saves the state. Safe to call twice."""
@@ -109,6 +134,9 @@ class Lab:
             self.vsphere.close()
             self._server.stop()
             self.nfc.close()
+            self.guest.stop()
+            if self.vsphere.persistence is not None:
+                self.vsphere.persistence.close(self.vsphere.all_of(vim.VirtualMachine))
 
     def __enter__(self) -> Lab:
         return self
@@ -117,38 +145,8 @@ class Lab:
         self.close()
 
 
-def _interim_seed(vsphere: VSphere, seed: str | int) -> None:
-    from engine.lab.inventory import ComputeResource, Datacenter, Datastore, Network
-
-    datacenter = Datacenter(vsphere, "ha-datacenter" if vsphere.esx else "Lab", vsphere.root)
-    store = Datastore(vsphere, "labstore", datacenter, vsphere.state / "labstore")
-    network = Network(vsphere, "VM Network", datacenter)
-    compute = ComputeResource(vsphere, "esx01.lab", datacenter)
-    host = compute.add_host("esx01.lab")
-    host.mount(store)
-    host.connect(network)
-    try:
-        from engine.lab.vm import VM
-    except ImportError:
-        return
-    content = not isinstance(seed, int)
-    for n in range(seed if isinstance(seed, int) else {"demo": 3, "small": 2}.get(seed, 0)):
-        VM(
-            vsphere,
-            f"vm{n:04d}",
-            datacenter.vm_folder,
-            store,
-            host,
-            compute.pool,
-            (64 << 20,) if content else (1 << 30,),
-            ip=f"10.0.{n // 250}.{n % 250 + 1}",
-            contents=content,
-        )
-
-
-def _password(state: Path) -> str:
-    """The administrator's password: random, made once per state directory."""
-    path = state / "password"
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """A value that is made once per state directory."""
     if not path.exists():
-        write_private(path, secrets.token_urlsafe(24).encode())
+        write_private(path, make().encode())
     return path.read_text("ascii")

@@ -20,12 +20,12 @@ def enter(vm: VM, state: str) -> None:
         if before == state:
             return
         if before == "poweredOff":
-            _open_redo_logs(vm)
+            open_redo_logs(vm)
         runtime.powerState = state
         runtime.bootTime = vm.now() if state == "poweredOn" else None
         runtime.suspendTime = vm.now() if state == "suspended" else None
         if state == "poweredOff":
-            _drop_redo_logs(vm)
+            drop_redo_logs(vm)
         vm.stun()
         for disk in vm.disks.values():
             if disk.tracking is not None:
@@ -37,14 +37,14 @@ def enter(vm: VM, state: str) -> None:
     vm.updated("config", "summary", "layoutEx")
 
 
-def _open_redo_logs(vm: VM) -> None:
+def open_redo_logs(vm: VM) -> None:
     for slot in vm.definition.disks:
         disk = vm.store[slot.disk]
         if slot.mode == "independent_nonpersistent" and disk.borrowed is None:
             disk.freeze()
 
 
-def _drop_redo_logs(vm: VM) -> None:
+def drop_redo_logs(vm: VM) -> None:
     for slot in vm.definition.disks:
         disk = vm.store[slot.disk]
         if slot.mode == "independent_nonpersistent" and disk.borrowed is None and disk.top.parent is not None:

@@ -1,0 +1,62 @@
+"""Raw copies of the disks that snapshots freeze: what a test compares a backup with, also after the snapshot is gone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.lab.disks import Disk, data_pieces
+from engine.lab.layers import Layer
+
+if TYPE_CHECKING:
+    from engine.lab.snapshots import Snapshot
+
+
+class Recorder:
+    """Keeps `<root>/<snapshot moref>/<device key>.raw`, sparse, for every snapshot from now on."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def record(self, snapshot: Snapshot) -> None:
+        """Copy what the snapshot froze. The layers no longer change, so the guest may go on writing meanwhile."""
+        for key, level in snapshot.levels.items():
+            slot = snapshot.definition.slot(key)
+            assert slot is not None
+            copy_image(snapshot.vm.store[slot.disk], level, self._path(snapshot.id, key))
+
+    def image(self, snapshot: str, device_key: int) -> Path:
+        """LookupError when no such snapshot or disk was recorded."""
+        path = self._path(snapshot, device_key)
+        if not path.is_file():
+            raise LookupError(f"no image of disk {device_key} in {snapshot} was recorded")
+        return path
+
+    def _path(self, snapshot: str, key: int) -> Path:
+        return self.root / snapshot / f"{key}.raw"
+
+
+def copy_image(disk: Disk, level: Layer | None, target: Path) -> None:
+    """A sparse raw file with the image's bytes; complete, or not there under its name."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(descriptor, disk.capacity)
+        with disk.open(level) as handle:
+            for offset, length, layer in data_pieces(disk, handle.level):
+                _copy(layer, descriptor, offset, length)
+    finally:
+        os.close(descriptor)
+    partial.rename(target)
+
+
+def _copy(layer: Layer, target: int, offset: int, length: int) -> None:
+    """In the kernel; blocks that the block map rounds up beyond the data become holes' zeros, which is what they are."""
+    source = layer.file()
+    while source is not None and length:
+        count = os.copy_file_range(source, target, length, offset, offset)
+        if count == 0:
+            return
+        offset, length = offset + count, length - count
