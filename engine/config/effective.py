@@ -13,7 +13,7 @@ from engine.config.options import OPTIONS, Origin, Settings, read_value
 from engine.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "VCB_"
-_NOT_OPTIONS = frozenset({"VCB_CONFIG"})
+_NOT_OPTIONS = frozenset({"VCB_CONFIG", "VCB_STATE_DIR"})
 _MOST_SHOWN = 20
 
 

@@ -57,7 +57,7 @@ def plan(**changes: Any) -> dict[str, Any]:
         "snapshots": [
             {"name": "before update", "moref": "snapshot-9", "created": "2020-01-01T00:00:00+00:00", "owner": "foreign"}
         ],
-        "mount_point": {"path": "/srv/vcb/fullvm-web01-vm-21", "found": "absent"},
+        "mount_point": {"path": "/srv/vcb/fullvm-web01-vm-21", "found": "nothing"},
         "disks": [
             disk(2000, "scsi0:0", "Hard disk 1"),
             disk(

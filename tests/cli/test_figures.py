@@ -25,7 +25,13 @@ def test_size(count: int | None, text: str) -> None:
 
 
 def test_durations_and_rates() -> None:
-    assert [duration(value) for value in (0.04, 59.94, 75, 3600)] == ["0.0 s", "59.9 s", "1 min 15 s", "1 h 00 min"]
+    assert [duration(value) for value in (0, 0.04, 59.94, 75, 3600)] == [
+        "0.0 s",
+        "40 ms",
+        "59.9 s",
+        "1 min 15 s",
+        "1 h 00 min",
+    ]
     assert rate(100 << 20, 2) == "50.0 MiB/s"
     assert rate(100, 0) == ""
     assert share(1, 3) == "33.3%"

@@ -12,6 +12,7 @@ from cyclopts.exceptions import CycloptsError
 
 from engine import __version__
 from engine.errors import VcbError
+from tui.cli.interrupt import endings_raise
 from tui.cli.screen import Screen, safe_streams
 
 USAGE_ERROR = 2
@@ -37,6 +38,7 @@ def application() -> App:
         name="vcb",
         help=_HELP,
         version=f"vcb-console {__version__}",
+        suppress_keyboard_interrupt=False,
         help_format="plaintext",
         result_action="return_value",
         print_error=False,
@@ -53,14 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        return application()(words) or 0
+        with endings_raise():
+            return application()(words) or 0
     except CycloptsError as error:
         Screen().error(str(error), hint=_advice(words))
         return USAGE_ERROR
     except VcbError as error:
         return _failed(error, as_json)
     except KeyboardInterrupt:
-        Screen().error("cancelled")
+        Screen().error("Cancelled.")
         return CANCELLED
 
 

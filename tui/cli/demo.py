@@ -1,8 +1,11 @@
 """vcb demo: a whole backup against an embedded vSphere, with nothing to set up."""
 
+import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +19,10 @@ from tui.cli.job_commands import run_jobs
 from tui.cli.lab_process import LabProcess
 from tui.cli.screen import Screen
 
+_STATE = "VCB_STATE_DIR"
 DEMO_VM = "web01"
+_KEEP_FREE = "64 MiB"
+"""The demo is small, and temporary directories often are."""
 
 
 def demo(
@@ -48,13 +54,32 @@ def demo(
     if not headless:
         screen.line("The console is not in this version; this is vcb demo --headless.", "dim")
     directory = keep or Path(tempfile.mkdtemp(prefix="vcb-demo-"))
-    settings = Settings.of(BACKUPROOT=directory.absolute() / "points", TRANSPORT_MODE=transport, LOGLEVEL=loglevel)
+    settings = Settings.of(
+        BACKUPROOT=directory.absolute() / "backup",
+        TRANSPORT_MODE=transport,
+        LOGLEVEL=loglevel,
+        KEEP_FREE=_KEEP_FREE,
+    )
     settings.BACKUPROOT.mkdir(parents=True, exist_ok=True)
-    with LabProcess(directory / "lab") as lab:
+    with _own_state(directory / "state"), LabProcess(directory / "lab") as lab:
         screen.line(f"An embedded vSphere answers at {lab.url}; everything of it is in {directory}.")
         code = _backup(screen, settings.but(**lab.settings()), lab)
     screen.line(f"All of this can go: rm -r {directory}", "dim")
     return code
+
+
+@contextmanager
+def _own_state(directory: Path) -> Iterator[None]:
+    """The demo leaves no trace in what the real proxy remembers of its jobs."""
+    before = os.environ.get(_STATE)
+    os.environ[_STATE] = str(directory.absolute())
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_STATE]
+        else:
+            os.environ[_STATE] = before
 
 
 def _backup(screen: Screen, settings: Settings, lab: LabProcess) -> int:

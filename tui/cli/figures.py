@@ -24,6 +24,8 @@ def rate(count: int, seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
+    if 0 < seconds < 0.1:
+        return f"{max(1, round(seconds * 1000))} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

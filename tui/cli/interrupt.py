@@ -92,6 +92,22 @@ def run_cancellable(work: Callable[[CancelToken], T], say: Callable[[str], None]
 
 
 @contextmanager
+def endings_raise() -> Iterator[None]:
+    """While the block runs, SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, so that what is open is closed
+    (the demo's lab, a session). `run_cancellable` puts its own handling in front of it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    endings = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in endings}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def _handlers(put: Callable[[int], None]) -> Iterator[None]:
     """Signals are only noted while the block runs. Outside the main thread (we are embedded) none are taken."""
     if threading.current_thread() is not threading.main_thread():

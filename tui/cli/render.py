@@ -89,7 +89,10 @@ def _plan_fields(shape: Row) -> list[tuple[str, str]]:
         ("Transport", ", ".join(part for part in (shape.get("transport", ""), shape.get("format", "")) if part)),
         ("Snapshot", policy),
         ("Quiesce", f"{quiesce.get('asked', '')}{possible}"),
-        ("Goes to", found.get("path", "") + ("" if found.get("found") in (None, "absent") else f" ({found['found']})")),
+        (
+            "Goes to",
+            found.get("path", "") + ("" if found.get("found") in (None, "nothing") else f" ({found['found']})"),
+        ),
         ("Space", f"at most {size(space['needed'])} needed, {size(space['free'])} free{floor}" if space else ""),
     ]
 
@@ -157,11 +160,11 @@ def _summary_fields(shape: Row) -> list[tuple[str, str]]:
         ("Quiesce", reached + asked),
         ("Snapshot", f"{snapshot.get('name', '')} {taken}".strip() if taken else ""),
     ]
-    if read:
+    if read or shape.get("point"):
         rows += [
             ("Provisioned", f"{size(provisioned)}, of which {size(allocated)} allocated"),
             ("Read", f"{size(read)} ({share(read, provisioned)} of provisioned)"),
-            ("Stored", f"{size(stored)} ({share(stored, read)} of what was read)"),
+            ("Stored", size(stored) + (f" ({share(stored, read)} of what was read)" if read else "")),
         ]
     return [*rows, ("Restore point", shape.get("point") or "")]
 
