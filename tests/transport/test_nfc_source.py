@@ -294,12 +294,15 @@ def test_an_extra_connection_that_is_refused_is_done_without(
     fake_host: MakeHost, report: Reporter, disk: bytes, events: list[Event]
 ) -> None:
     host = fake_host(connections=1, largest_fragment=4096)
-    source = opened(host, report, connections=4)
+    budget = Budget(connections=2)
+    source = opened(host, report, connections=4, budget=budget)
     with ThreadPoolExecutor(4) as pool:
         parts = list(pool.map(lambda at: read(source, at, min(1 << 20, len(disk) - at)), range(0, len(disk), 1 << 20)))
     assert b"".join(parts) == disk
     assert source.connections == 1
+    assert budget.offer("127.0.0.1", 65536, 1), "the place of the refused connection was not given back"
     source.close()
+    assert budget.offer("127.0.0.1", 65536, 1), "the place of the disk was not given back"
     assert any(
         isinstance(event, LogRecord) and event.level == 2 and "going on with 1" in event.text for event in events
     )
@@ -349,6 +352,33 @@ def test_close_ends_reads_and_is_safe_twice(fake_host: MakeHost, report: Reporte
     with pytest.raises(TransportError, match="closed"):
         read(source, 0, 512)
     opened(host, report, budget=budget).close()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_closing_while_threads_connect_and_read_gives_everything_back(
+    fake_host: MakeHost, report: Reporter, disk: bytes, seed: int
+) -> None:
+    host = fake_host(seed=seed, largest_fragment=65536)
+    budget = Budget(connections=3)
+    source = opened(host, report, budget=budget, connections=3)
+    going = threading.Semaphore(0)
+
+    def reader(offset: int) -> None:
+        while True:
+            going.release()
+            try:
+                assert read(source, offset, 512 * 1024) == disk[offset : offset + 512 * 1024]
+            except TransportError:
+                return
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(reader, index << 20) for index in range(4)]
+        for _ in range(4 + seed):
+            going.acquire()
+        source.close()
+        for each in readers:
+            each.result(30)
+    assert all(budget.offer("127.0.0.1", 65536, 1) for _ in range(3))
 
 
 def test_reads_outside_the_disk_are_refused(fake_host: MakeHost, report: Reporter, disk: bytes) -> None:

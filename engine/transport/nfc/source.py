@@ -85,12 +85,14 @@ class Wish:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    """One of the disk's connections; `lock` is held while it is being made or replaced."""
+    """One of the disk's connections; `lock` is held while it is being made or replaced. Once `retired` it never has one
+    again."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     session: Session | None = None
     grant: Grant | None = None
     readers: int = 0
+    retired: bool = False
 
 
 class NfcSource:
@@ -166,9 +168,7 @@ class NfcSource:
         if not idle:
             self._cut()
         for slot in slots:
-            with slot.lock:
-                self._drop(slot)
-                self._give_back(slot)
+            self._retire(slot)
 
     def _query_allocated(self) -> Sequence[Extent]:
         """The tail that is no whole chunk cannot be asked for (lengths must be multiples), so it counts as data."""
@@ -246,13 +246,13 @@ class NfcSource:
         """Gives up the place `slot` if others are left, and asks for no more. False when it is the last."""
         self._check_open()
         with self._lock:
-            if slot in self._slots and len(self._slots) == 1:
+            if slot not in self._slots:
+                return True  # another thread has told so
+            if len(self._slots) == 1:
                 return False
-            if slot in self._slots:
-                self._slots.remove(slot)
+            self._slots.remove(slot)
             self._wish.connections = left = len(self._slots)
-        with slot.lock:
-            self._give_back(slot)
+        self._retire(slot)
         self._report.warning(
             f"{self._path}: no further NFC connection to the host; going on with {left}. {error.sentence}",
             fault=error.fault,
@@ -287,6 +287,8 @@ class NfcSource:
 
     def _connect(self, slot: _Slot) -> Session:
         """Called with the slot's lock. A server that refuses the buffer size is asked again for the default one."""
+        if slot.retired:
+            raise TransportError(f"{self._path}: this NFC connection is closed.")
         try:
             return self._connect_once(slot)
         except BufferRefused as refusal:
@@ -338,6 +340,12 @@ class NfcSource:
         if slot.grant is not None:
             self._budget.release(slot.grant)
             slot.grant = None
+
+    def _retire(self, slot: _Slot) -> None:
+        with slot.lock:
+            slot.retired = True
+            self._drop(slot)
+            self._give_back(slot)
 
     def _drop(self, slot: _Slot) -> None:
         if slot.session is not None:
