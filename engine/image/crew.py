@@ -104,11 +104,11 @@ class Crew:
             with self._changed:
                 if turn not in self._done and self._error is None and turn != self._total:
                     self._changed.wait(TICK)
-                if self._error is not None:
-                    raise self._error
                 entry = self._done.pop(turn, None)
                 finished = turn == self._total
-            tick()
+            tick()  # first: after a cancel, what a source says of its closed connection is no news
+            if self._error is not None:
+                raise self._error
             if entry is not None:
                 unit, buffer = entry
                 yield unit

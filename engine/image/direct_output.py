@@ -65,6 +65,12 @@ def keep_free(directory: Path, floor: int) -> Reserve:
     return check
 
 
+def discard(path: Path) -> None:
+    """Removes an unfinished file after a failure, if it can: the error that led here must not be hidden by another."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
 def write_small(path: Path, data: bytes) -> WrittenFile:
     """Writes and fsyncs a file that fits in memory (a descriptor). Raises `TargetFull`, `TargetError`."""
     try:
@@ -167,8 +173,7 @@ class DirectOutput:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        with contextlib.suppress(OSError):  # the error that led here must not be hidden by this one
-            self.path.unlink(missing_ok=True)
+        discard(self.path)
 
     def _stop(self) -> None:
         if self._thread.is_alive():

@@ -1,6 +1,5 @@
 """`flat`: a raw image with holes where the disk is empty (`NAME-flat.vmdk`) and a small descriptor (`NAME.vmdk`)."""
 
-import contextlib
 import errno
 import os
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from engine.errors import ImageError
 from engine.extents import Extent
 from engine.image.descriptor import Descriptor, ExtentLine, disk_database
-from engine.image.direct_output import DirectOutput, Reserve, write_small
+from engine.image.direct_output import DirectOutput, Reserve, discard, write_small
 from engine.image.sparse_header import GRAIN, SECTOR, UNIT
 from engine.image.units import PackedUnit, UnitEncoder
 from engine.image.written import WrittenFile
@@ -79,8 +78,7 @@ class FlatWriter:
     def abort(self) -> None:
         """Removes what was written. Safe more than once."""
         self.output.abort()
-        with contextlib.suppress(OSError):  # the error that led here must not be hidden by this one
-            self._target.unlink(missing_ok=True)
+        discard(self._target)
 
 
 class RawDisk:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.cancel import CancelToken
 from engine.errors import ImageError
-from engine.image.direct_output import DirectOutput, Reserve, write_small
+from engine.image.direct_output import DirectOutput, Reserve, discard, write_small
 from engine.image.flat import flat_descriptor, flat_file
 from engine.image.pipeline import PROGRESS_INTERVAL, ImageFormat, OnProgress
 from engine.image.stream_decoder import StreamDecoder, StreamParser
@@ -155,4 +155,4 @@ class _Flat:
 
     def abort(self) -> None:
         self._output.abort()
-        self._target.unlink(missing_ok=True)
+        discard(self._target)

@@ -160,6 +160,19 @@ def test_cancel_in_mid_export(tmp_path: Path, kind: ImageFormat) -> None:
         export_all(source, tmp_path / "disk.vmdk", kind, cancel=token)
 
 
+def test_a_source_that_breaks_because_of_the_cancel(tmp_path: Path) -> None:
+    """A cancel closes connections; the error that this gives must not hide the operator's word."""
+    token, source = CancelToken(), big_disk()
+
+    def closed(offset: int, buffer: memoryview) -> None:
+        token.cancel()
+        raise ConnectionLost("The socket was closed.")
+
+    source.read_into = closed
+    with pytest.raises(Cancelled):
+        export_all(source, tmp_path / "disk.vmdk", "compact", cancel=token)
+
+
 def test_cancel_while_a_long_hole_is_hashed(tmp_path: Path) -> None:
     """A TiB of hole takes minutes to hash; the first progress report stops it."""
     token = CancelToken()
