@@ -15,9 +15,9 @@ from engine.lab import power, reconfigure
 from engine.lab.definition import Definition
 from engine.lab.device_keys import disks_by_key, nvram_key
 from engine.lab.leases import Lease, LeaseFile
-from engine.lab.store import ensure_files, parse_path
+from engine.lab.store import parse_path
 from engine.lab.stream import StreamError, decode
-from engine.lab.transfer import Refused, disturbed, trouble
+from engine.lab.transfer import Cut, Refused, disturbed, trouble
 from engine.lab.vm import VM
 
 LONGEST_NAME = 80  # what vSphere takes as a VM's name
@@ -28,7 +28,8 @@ def import_vapp(ctx: Any, pool: Any, spec: Any, folder: Any, host: Any) -> Any:
     """The reference of an import lease. `folder` and `host` are references or None.
 
     Raises NotSupported for a vApp, InvalidName, DuplicateName, InvalidDatastorePath, and what ReconfigVM_Task raises
-    for devices that can't be; then nothing was made.
+    for devices that can't be; NoPermission where the type tables don't say it: space, pool and folder of the new VM.
+    Then nothing was made.
     """
     lab = pool.lab
     if not isinstance(spec, vim.vm.VmImportSpec):
@@ -41,6 +42,8 @@ def import_vapp(ctx: Any, pool: Any, spec: Any, folder: Any, host: Any) -> Any:
     target = lab.find(folder) if folder is not None else datacenter.vm_folder
     store = _datastore(lab, config, datacenter)
     runner = lab.find(host) if host is not None else lab.find(pool.value("owner")).hosts[0]
+    needed = [(store, "Datastore.AllocateSpace"), (pool, "Resource.AssignVMToPool")]
+    lab.access.demand(ctx.session.user, [*needed, (target, "VirtualMachine.Inventory.Create")])
     with lab.cond:
         existing = next((child for child in target.children() if child.value("name") == name), None)
         if existing is not None:
@@ -95,7 +98,9 @@ class ImportLease(Lease):
         return self.vm.ref
 
     def released(self, *, done: bool) -> None:
-        if not done:
+        if done:
+            self.vm.updated("config", "layoutEx", "storage", "summary")
+        else:
             power.delete(self.vm)
 
     def serve(self, request: Any, file: LeaseFile) -> None:
@@ -136,5 +141,7 @@ class ImportLease(Lease):
             data += chunk
             if len(data) > LARGEST_FILE:
                 raise Refused(413, "too large for an nvram")
-        ensure_files(self.vm)
-        (self.vm.home.path / f"{self.vm.stem}.nvram").write_bytes(data)
+        with self.lab.cond:  # the end of a failed lease deletes the VM's files, and none may come after
+            if self.ended.is_set():
+                raise Cut
+            (self.vm.home.path / f"{self.vm.stem}.nvram").write_bytes(data)

@@ -180,6 +180,13 @@ class OvfManager(MO):
     vim = vim.OvfManager
     prefix = "OvfManager"
 
+    def privilege_checks(self, info: Any, arguments: dict[str, Any]) -> list[tuple[MO, str]]:
+        """The type tables ask for System.View alone; the API reference demands VApp.Export on what is described."""
+        checks = super().privilege_checks(info, arguments)
+        if info.wsdlName == "CreateDescriptor":
+            checks.append((self.lab.find(arguments["obj"]), "VApp.Export"))
+        return checks
+
     def CreateDescriptor(self, ctx: Any, obj: Any, cdp: Any) -> Any:
         """The descriptor of a VM, or of what `cdp.snapshot` froze. Without ovfFiles it is a rehearsal."""
         vm = self.lab.find(obj)

@@ -11,6 +11,7 @@ import pytest
 from pyVmomi import vim, vmodl
 
 from engine.lab import Lab
+from engine.lab.authorization import ALL_PRIVILEGES
 from engine.lab.faults import Rule
 from engine.lab.stream import StreamWriter
 from engine.lab.vm import VM
@@ -281,3 +282,25 @@ def test_a_device_that_cannot_be_leaves_nothing(lab: Lab, client: Client) -> Non
                 cpuAllocation=vim.ResourceAllocationInfo(), memoryAllocation=vim.ResourceAllocationInfo()
             ),
         ))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "missing", ["VApp.Import", "Datastore.AllocateSpace", "Resource.AssignVMToPool", "VirtualMachine.Inventory.Create"]
+)
+def test_an_import_needs_its_privileges(missing: str, lab: Lab, client: Client) -> None:
+    descriptor, _, _ = exported(client, make_vm(lab))
+    lab.vsphere.grant("restore@vsphere.local", "secret", ALL_PRIVILEGES - {missing})
+    lab.user, lab.password = "restore@vsphere.local", "secret"
+    with pytest.raises(vim.fault.NoPermission) as raised:
+        import_lease(login(lab), descriptor, "copy")
+    assert raised.value.privilegeId == missing
+    assert found(lab, "copy") is None
+
+
+def test_describing_a_vm_needs_the_privilege_to_export_it(lab: Lab) -> None:
+    vm = make_vm(lab)
+    lab.vsphere.grant("backup@vsphere.local", "secret", ALL_PRIVILEGES - {"VApp.Export"})
+    lab.user, lab.password = "backup@vsphere.local", "secret"
+    client = login(lab)
+    with pytest.raises(vim.fault.NoPermission):
+        client.content.ovfManager.CreateDescriptor(client.managed(vm), vim.OvfManager.CreateDescriptorParams())
