@@ -30,7 +30,7 @@ def connection_error(error: Exception, host: str, port: int) -> VcbError:
 def _explained(error: Exception, host: str) -> tuple[str, str]:
     """What happened, and what to do about it. From the special to the general: most of these are OSErrors."""
     if isinstance(error, ssl.SSLError):
-        return f"no TLS connection: {error.reason or error}", _PORT_HINT
+        return f"no TLS connection: {getattr(error, 'reason', None) or error}", _PORT_HINT
     if isinstance(error, HttpStatus):
         return f"an API call was answered with {error}", _STATUS_HINTS.get(error.status, _PORT_HINT)
     for kinds, why, hint in _REASONS:

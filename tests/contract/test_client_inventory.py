@@ -117,7 +117,7 @@ def test_what_is_not_there_comes_with_advice(session: Session) -> None:
 def test_duplicates_are_listed_with_their_paths(session: Session, server: TestServer) -> None:
     one, other = list(inventory(session))[:2]
     if server.lab is not None:  # its VMs keep their UUID, as a clone made by hand does not
-        twin = server.lab.vsphere.objects[other.moref]
+        twin: Any = server.lab.vsphere.objects[other.moref]
         twin.uuid = one.uuid
         twin.touch("config", "summary")
     else:
