@@ -54,6 +54,7 @@ def demo(
     if not headless:
         screen.line("The console is not in this version; this is vcb demo --headless.", "dim")
     directory = keep or Path(tempfile.mkdtemp(prefix="vcb-demo-"))
+    screen.line(f"Starting an embedded vSphere in {directory}", "dim")
     settings = Settings.of(
         BACKUPROOT=directory.absolute() / "backup",
         TRANSPORT_MODE=transport,
@@ -62,7 +63,7 @@ def demo(
     )
     settings.BACKUPROOT.mkdir(parents=True, exist_ok=True)
     with _own_state(directory / "state"), LabProcess(directory / "lab") as lab:
-        screen.line(f"An embedded vSphere answers at {lab.url}; everything of it is in {directory}.")
+        screen.line(f"It answers at {lab.url}; backing up its VM {DEMO_VM}.", "dim")
         code = _backup(screen, settings.but(**lab.settings()), lab)
     screen.line(f"All of this can go: rm -r {directory}", "dim")
     return code
@@ -102,7 +103,7 @@ def _compare(screen: Screen, lab: LabProcess, outcome: dict[str, Any]) -> list[d
     compared = []
     for disk in outcome["disks"]:
         frozen = lab.frozen_image(outcome["snapshot"]["moref"], disk["key"])
-        descriptor = next((file["name"] for file in disk.get("files", ()) if file["name"].endswith(".vmdk")), None)
+        descriptor = next((file["name"] for file in disk.get("files", ()) if _describes(file["name"])), None)
         if descriptor is None:
             continue
         identical, said = _identical(qemu_img, Path(outcome["point"]) / descriptor, frozen)
@@ -110,6 +111,11 @@ def _compare(screen: Screen, lab: LabProcess, outcome: dict[str, Any]) -> list[d
         words = "identical to the frozen disk" if identical else f"DIFFERENT from the frozen disk: {said}"
         screen.line(f"  qemu-img  {disk['name']} ({descriptor}): {words}", "green" if identical else "bold red")
     return compared
+
+
+def _describes(name: str) -> bool:
+    """Whether a file is the one to open: not the raw half of a flat disk."""
+    return name.endswith(".vmdk") and not name.endswith("-flat.vmdk")
 
 
 def _identical(qemu_img: str, image: Path, frozen: Path) -> tuple[bool, str]:

@@ -22,7 +22,7 @@ _INSISTENCE = 2.0
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 CANCELLING = "Cancelling: undoing what was done..."
-PATIENCE = "Still undoing what was done. Twice more within two seconds ends it hard and may leave a snapshot behind."
+PATIENCE = "Still undoing what was done. Ctrl-C again within two seconds ends it hard and may leave a snapshot behind."
 HARD_END = (
     "Ended hard. The backup snapshot _VCB-BACKUP_, an export lease or a partial directory under BACKUPROOT may be "
     "left; the next run of the same VM reports what it finds."

@@ -191,7 +191,7 @@ class LiveView:
         self._screen = screen
         self._level = loglevel
         self._clock = clock
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         unicode = "utf" in screen.console.encoding.lower()
         self._picture = JobPicture(unicode=unicode)
         self._live = Live(
@@ -217,26 +217,33 @@ class LiveView:
         self._screen.line(text, "bold")
 
     def __call__(self, event: Event) -> None:
+        """The picture's lock is not held while printing: rich takes its own and then asks for the picture."""
         with self._lock:
-            self._follow(event)
+            lines = self._follow(event)
+        if lines:
+            self._screen.show(lines)
+            self._live.refresh()
 
-    def _follow(self, event: Event) -> None:
+    def _follow(self, event: Event) -> list[Text]:
+        """Brings the picture up to date; returns the lines that are to stay."""
+        lines: list[Text] = []
         talks = self._level >= LogLevel.STAGE
         match event:
             case PlanMade() if talks:
-                self._screen.show([Text(), *render.plan(event.plan, self._screen.width, warnings=False), Text()])
+                lines = [Text(), *render.plan(event.plan, self._screen.width, warnings=False), Text()]
             case LogRecord() if LogLevel.FATAL < event.level <= self._level:
-                self._screen.line(_log_line(event))
+                lines = [_log_line(event)]
             case StageStarted():
                 self._picture.stages[event.stage] = event.at
             case StageEnded():
                 self._picture.stages.pop(event.stage, None)
                 if talks or event.outcome == "failed":
-                    self._screen.line(self._stage_line(event))
+                    lines = [self._stage_line(event)]
             case DiskStarted() | DiskProgress() | DiskEnded():
-                self._follow_disk(event)
+                lines = self._follow_disk(event) if talks else []
+        return lines
 
-    def _follow_disk(self, event: DiskStarted | DiskProgress | DiskEnded) -> None:
+    def _follow_disk(self, event: DiskStarted | DiskProgress | DiskEnded) -> list[Text]:
         disks = self._picture.disks
         if isinstance(event, DiskStarted):
             disks[event.disk] = DiskState(event.disk, event.transport, event.capacity, event.to_read, event.at)
@@ -245,8 +252,8 @@ class LiveView:
                 disks[event.disk].follow(event)
         else:
             disks.pop(event.disk, None)
-            if self._level >= LogLevel.STAGE:
-                self._screen.line(Text.assemble(f"    {fit(clean(event.disk), 9)} ", (ended_text(event), "dim")))
+            return [Text.assemble(f"    {fit(clean(event.disk), 9)} ", (ended_text(event), "dim"))]
+        return []
 
     def _stage_line(self, event: StageEnded) -> Text:
         mark, style = _OUTCOMES.get(event.outcome, ("?", ""))

@@ -40,9 +40,10 @@ def summary(shape: Row, width: int) -> list[Text]:
     state = shape["state"]
     style = STATE_STYLES.get(state, "bold")
     lines = [Text.assemble((state.upper(), style), f"  {clean(shape.get('vm', ''))}".rstrip())]
-    if not shape.get("error"):
+    if shape.get("error") and state != "cancelled":
+        lines += failure(shape["error"], width)
+    else:
         lines += _wrapped(clean(shape["sentence"]), width, "  ")
-    lines += failure(shape.get("error"), width)
     lines += fields(_summary_fields(shape), width)
     if shape.get("disks"):
         lines += [Text(), *_summary_disks(shape, width)]
@@ -68,13 +69,15 @@ def failure(error: Row | None, width: int) -> list[Text]:
 
 def fields(rows: Iterable[tuple[str, str]], width: int) -> list[Text]:
     """Labels and values in two columns; a long value goes on below itself, a path is never cut."""
-    lines = []
-    for label, value in rows:
-        if value:
-            first, *rest = _cut(clean(value), width - _LABEL - 2) or [""]
-            lines.append(Text.assemble("  ", (fit(label, _LABEL), "dim"), first))
-            lines += [Text(" " * (_LABEL + 2) + line) for line in rest]
-    return lines
+    return [
+        line for label, value in rows if value for line in _field(label, _cut(clean(value), width - _LABEL - 2) or [""])
+    ]
+
+
+def _field(label: str, value: Sequence[str]) -> list[Text]:
+    first, *rest = value
+    head = Text.assemble("  ", (fit(label, _LABEL), "dim"), first)
+    return [head, *(Text(" " * (_LABEL + 2) + line) for line in rest)]
 
 
 def _plan_fields(shape: Row) -> list[tuple[str, str]]:
@@ -199,11 +202,12 @@ def _files(files: Sequence[Row]) -> str:
 def _stages(stages: Sequence[Row], width: int) -> list[Text]:
     if not stages:
         return []
-    words = []
+    pieces = []
     for one in stages:
         outcome = "" if one["outcome"] == "ok" else f" ({one['outcome']})"
-        words.append(f"{one['stage']} {duration(one['seconds'])}{outcome}")
-    return fields([("Stages", ", ".join(words))], width)
+        pieces.append(f"{one['stage']} {duration(one['seconds'])}{outcome},")
+    pieces[-1] = pieces[-1].rstrip(",")
+    return _field("Stages", _filled(pieces, width - _LABEL - 2))
 
 
 def _label_width(disks: Sequence[Row], width: int, others: int) -> int:
@@ -227,10 +231,15 @@ def _wrapped(text: str, width: int, indent: str, style: str = "") -> list[Text]:
 
 def _cut(text: str, width: int) -> list[str]:
     """Lines of at most `width` columns, broken between words only: a path stays in one piece to be copied."""
+    return _filled(text.split(), width)
+
+
+def _filled(pieces: Iterable[str], width: int) -> list[str]:
+    """The pieces in lines of at most `width` columns; no piece is broken."""
     lines: list[str] = []
-    for word in text.split():
-        if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-            lines[-1] += f" {word}"
+    for piece in pieces:
+        if lines and cell_len(lines[-1]) + 1 + cell_len(piece) <= width:
+            lines[-1] += f" {piece}"
         else:
-            lines.append(word)
+            lines.append(piece)
     return lines
