@@ -3,8 +3,7 @@
 The body is a streamOptimized VMDK that the host makes while it sends: its length is not known before, it cannot be
 resumed, and it may end early without any HTTP error, so the end is believed only where HTTP itself proves it.
 
-HTTP is http.client's: beside a bare TLS socket it costs 5 to 10 % (facts/measurements.md: 740 against 757-830 MiB/s),
-several times what a host makes of a lease.
+HTTP is http.client's: 1.0 CPU seconds a GiB, where a bare TLS socket that only receives takes 0.95.
 """
 
 import hashlib

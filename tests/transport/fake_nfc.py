@@ -93,6 +93,7 @@ class Script:
     largest_fragment: int = 1 << 30
     allocated: Callable[[int, int], bool] = lambda start, end: True
     query_refused: bool = False
+    tuning_refused: bool = False
     refuse_reads: dict[int, int] = field(default_factory=dict)
     refuse_open: int = 0
     drop_after: list[int] = field(default_factory=list)
@@ -368,6 +369,8 @@ class _Disk:
                 self._error(operation, 3)
                 return False
             self._say(2, operation, bytes(16))
+        elif kind in {9, 22} and self.script.tuning_refused:
+            self._error(operation, 6)
         elif kind == 9:
             self._say(9, operation, struct.pack("<3I", 262144, 262144, 0))
         elif kind == 22:

@@ -14,7 +14,9 @@ from engine.transport.nfc.source import Patience, open_nfc
 from tests.transport.fake_nfc import PATH, FakeHost, Reply
 
 MakeHost = Callable[..., FakeHost]
+PATIENT = Patience(timeout=20, attempts=1, backoff=0.001)
 IMPATIENT = Patience(timeout=1, attempts=1, backoff=0.001)
+"""Where damage may leave both sides waiting, and any error will do."""
 
 
 def changed(position: int, fmt: str, change: Callable[[int], int], kind: int = 7) -> Callable[[bytes, bytes], Reply]:
@@ -56,14 +58,14 @@ OPEN_FIELDS = {
 }
 
 
-def use(host: FakeHost, report: Reporter, size: int) -> bytes:
+def use(host: FakeHost, report: Reporter, size: int, patience: Patience = PATIENT) -> bytes:
     source = open_nfc(
         host.ticket,
         PATH,
         encrypted=False,
         report=report,
         cancel=CancelToken(),
-        patience=IMPATIENT,
+        patience=patience,
         budget=Budget(),
     )
     try:
@@ -96,7 +98,7 @@ def test_a_fragment_that_comes_twice_is_refused(fake_host: MakeHost, report: Rep
 def test_garbage_after_connect_is_not_nfc(fake_host: MakeHost, report: Reporter) -> None:
     host = fake_host(garbage_after_connect=b"220 hello again, this is not the binary protocol\r\n" * 8)
     with pytest.raises(VcbError):
-        use(host, report, 512)
+        use(host, report, 512, IMPATIENT)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -117,7 +119,7 @@ def test_random_damage_never_gives_wrong_bytes(fake_host: MakeHost, report: Repo
 
     host = fake_host(mangle=flip, largest_fragment=512 * 1024)
     try:
-        result = use(host, report, 4 << 20)
+        result = use(host, report, 4 << 20, IMPATIENT)
     except VcbError:
         return
     assert result == disk[: 4 << 20]

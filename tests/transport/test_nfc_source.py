@@ -99,6 +99,12 @@ def test_large_buffers_are_given_up_where_the_server_refuses_them(
     assert host.opened_buffers == [(2 * 1024 * 1024, 4), (65536, 4)]
 
 
+def test_a_server_that_does_not_know_the_tuning_messages(fake_host: MakeHost, report: Reporter, disk: bytes) -> None:
+    source = opened(fake_host(tuning_refused=True), report)
+    assert read(source, 0, 4096) == disk[:4096]
+    source.close()
+
+
 def test_allocated_blocks(fake_host: MakeHost, report: Reporter, disk: bytes) -> None:
     def data(start: int, end: int) -> bool:
         return start < 131072 or 1 << 20 <= start < (1 << 20) + 65536
@@ -308,14 +314,14 @@ def test_an_extra_connection_that_is_refused_is_done_without(
     )
 
 
-def test_a_silent_server_is_a_timeout(fake_host: MakeHost, report: Reporter) -> None:
+@pytest.mark.parametrize("encrypted", [False, True], ids=["nbd", "nbdssl"])
+def test_a_silent_server_is_a_timeout(fake_host: MakeHost, report: Reporter, encrypted: bool) -> None:
     host = fake_host(silent_reads=True)
-    for encrypted in (False, True):
-        source = opened(host, report, encrypted=encrypted, patience=Patience(timeout=0.1, attempts=1))
-        with pytest.raises(ConnectionLost) as caught:
-            read(source, 0, 512)
-        assert caught.value.fault == "Timeout"
-        source.close()
+    source = opened(host, report, encrypted=encrypted, patience=Patience(timeout=2, attempts=1))
+    with pytest.raises(ConnectionLost) as caught:
+        read(source, 0, 512)
+    assert caught.value.fault == "Timeout"
+    source.close()
 
 
 @pytest.mark.parametrize("encrypted", [False, True], ids=["nbd", "nbdssl"])

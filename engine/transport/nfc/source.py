@@ -18,7 +18,7 @@ from engine.transport.nfc import authd
 from engine.transport.nfc.authd import Ticket
 from engine.transport.nfc.budget import HOSTS, Budget, Grant
 from engine.transport.nfc.session import BufferRefused, Session
-from engine.transport.nfc.wire import BUFFER_DEFAULT, BUFFER_LARGEST
+from engine.transport.nfc.wire import BUFFER_DEFAULT, BUFFER_LARGEST, Refusal
 from engine.transport.tcp import SocketGuard
 
 ALLOCATION_CHUNK = 65536
@@ -144,7 +144,7 @@ class NfcSource:
             return sum(slot.session is not None for slot in self._slots)
 
     def allocated(self) -> Sequence[Extent]:
-        """Asked once. The whole disk, with a warning, when the host refuses to tell."""
+        """Asked once. The whole disk, with a warning, when the host refuses to tell (it may, beside VMFS)."""
         with self._allocated_lock:
             if self._allocated is None:
                 self._allocated = self._query_allocated()
@@ -177,12 +177,10 @@ class NfcSource:
         try:
             for first in range(0, chunks, ALLOCATION_PAGE):
                 found += self._query_page(first * ALLOCATION_CHUNK, min(ALLOCATION_PAGE, chunks - first))
-        except ConnectionLost:
-            raise
-        except TransportError as error:
+        except Refusal as error:
             self._report.warning(
                 f"The host does not tell which blocks of {self._path} hold data; the whole disk is read.",
-                fault=error.fault or error.sentence,
+                fault=error.fault,
             )
             return [Extent(0, self._capacity)]
         tail = chunks * ALLOCATION_CHUNK

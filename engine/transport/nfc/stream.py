@@ -29,8 +29,8 @@ class Stream(Protocol):
         """Receives exactly `len(view)` bytes. Raises ConnectionLost."""
         ...
 
-    def expect_silence(self, seconds: float) -> None:
-        """From now on no call takes longer than `seconds`."""
+    def set_timeout(self, seconds: float) -> None:
+        """From now on a call fails when nothing moves for `seconds`."""
         ...
 
 
@@ -38,9 +38,9 @@ class PlainStream:
     def __init__(self, sock: socket.socket, host: str, timeout: float) -> None:
         self._socket, self._host = sock, host
         sock.settimeout(None)
-        self.expect_silence(timeout)
+        self.set_timeout(timeout)
 
-    def expect_silence(self, seconds: float) -> None:
+    def set_timeout(self, seconds: float) -> None:
         self._timeout = seconds
         interval = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1_000_000))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
@@ -72,9 +72,9 @@ class PlainStream:
 class TlsStream:
     def __init__(self, sock: ssl.SSLSocket, host: str, timeout: float) -> None:
         self._socket, self._host = sock, host
-        self.expect_silence(timeout)
+        self.set_timeout(timeout)
 
-    def expect_silence(self, seconds: float) -> None:
+    def set_timeout(self, seconds: float) -> None:
         self._timeout = seconds
         self._socket.settimeout(seconds)
 

@@ -24,7 +24,6 @@ AIO_MAGIC = 0xA100DA7A
 FILE_TYPE_DISK = 2
 OPEN_READ_ONLY = 0x1E
 OPCODE_READ = 1
-ERROR_FILE_READ_ONLY = 0x0B
 
 BUFFER_DEFAULT = 65536
 BUFFER_LARGEST = 2 * 1024 * 1024
@@ -73,7 +72,9 @@ IO_SIZE = FRAGMENT.size
 _IO_REQUEST = struct.Struct("<4Q3I")
 _OPEN_SESSION = struct.Struct("<4I")
 _OPEN_FILE = struct.Struct("<I12xII36x")
-_OPEN_FILE_REPLY = struct.Struct("<8xQII4xQ4I8x")
+_OPEN_FILE_REPLY = struct.Struct("<8xQI8xQ24x")
+"""Handle at 8, type at 16, capacity at 28; flags, sector size and geometry, which stand there too, are not needed."""
+
 _QUERY = struct.Struct("<6Q")
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -90,14 +91,9 @@ def malformed(what: str) -> TransportError:
     )
 
 
-def classic(kind: Classic, *words: int, at: int = 4, text: bytes = b"") -> bytes:
-    """One 264-byte message: `words` as uint32 from offset `at`, or `text` at offset 4."""
-    message = bytearray(CLASSIC_SIZE)
-    _U32.pack_into(message, 0, kind)
-    for index, word in enumerate(words):
-        _U32.pack_into(message, at + 4 * index, word)
-    message[4 : 4 + len(text)] = text or message[4:4]
-    return bytes(message)
+def classic(kind: Classic, content: bytes = b"") -> bytes:
+    """One 264-byte message, `content` from offset 4."""
+    return (_U32.pack(kind) + content).ljust(CLASSIC_SIZE, b"\0")
 
 
 def classic_kind(message: bytes | bytearray) -> int:
@@ -126,8 +122,9 @@ def close_file(handle: int) -> bytes:
     return _U64.pack(handle)
 
 
-def word(value: int) -> bytes:
-    return _U32.pack(value)
+def words(*values: int) -> bytes:
+    """As uint32."""
+    return struct.pack(f"<{len(values)}I", *values)
 
 
 def read_request(handle: int, offset: int, length: int) -> bytes:
@@ -136,22 +133,20 @@ def read_request(handle: int, offset: int, length: int) -> bytes:
 
 
 class OpenedFile(NamedTuple):
-    """What OPEN_FILE answers; `capacity` in bytes, `geometry` is cylinders, heads, sectors."""
+    """What OPEN_FILE answers; `capacity` in bytes."""
 
     handle: int
     capacity: int
-    sector_size: int
-    geometry: tuple[int, int, int]
 
 
 def opened_file(payload: bytes) -> OpenedFile:
     """Raises TransportError for a file that isn't a readable disk."""
-    handle, kind, _flags, capacity, sector_size, *geometry = _OPEN_FILE_REPLY.unpack(payload)
+    handle, kind, capacity = _OPEN_FILE_REPLY.unpack(payload)
     if kind != FILE_TYPE_DISK:
         raise malformed(f"the opened file has type {kind}, not {FILE_TYPE_DISK} (disk)")
     if capacity <= 0 or capacity % 512 or capacity >= 1 << 63:
         raise malformed(f"a disk of {capacity} bytes")
-    return OpenedFile(handle, capacity, sector_size, (geometry[0], geometry[1], geometry[2]))
+    return OpenedFile(handle, capacity)
 
 
 def query_allocated(handle: int, chunk: int, start: int, count: int) -> bytes:
@@ -176,6 +171,10 @@ def bitmap_extents(bitmap: bytes, *, count: int, start: int, chunk: int) -> Iter
         yield Extent(start + run.start() * chunk, (run.end() - run.start()) * chunk)
 
 
+class Refusal(TransportError):
+    """An error reply: the operation was understood and refused, and the connection goes on."""
+
+
 _ERRORS = {
     1: "the operation failed",
     2: "the host is out of memory",
@@ -192,11 +191,13 @@ _ERRORS = {
 """VIX's numbers: 0x0b was observed on the wire as VIX_E_FILE_READ_ONLY, the others follow from vix.h by that match."""
 
 
-def error_code(payload: bytes) -> int:
-    """The code in an error reply: its first word that isn't 0 (where the code stands is not published)."""
-    words = struct.unpack_from(f"<{len(payload) // 4}I", payload)
-    return next((value for value in words if value), 0)
-
-
-def error_text(code: int) -> str:
-    return _ERRORS.get(code, "the host gave no known reason")
+def refusal(kind: Aio, payload: bytes) -> Refusal:
+    """The error reply to a message of type `kind`. Where the code stands in it is not published: its first word that
+    isn't 0 is taken."""
+    values = struct.unpack_from(f"<{len(payload) // 4}I", payload)
+    code = next((value for value in values if value), 0)
+    return Refusal(
+        f"The host's NFC server refused {kind.name.replace('_', ' ').lower()}: "
+        f"{_ERRORS.get(code, 'it gave no known reason')}.",
+        fault=f"NFC error {code:#x}",
+    )
