@@ -15,6 +15,7 @@ from engine.lab.faults import Rule
 from engine.lab.vm import VM
 from tests.tools import require_tool
 from tui.cli.app import main
+from tui.cli.inventory import lines
 
 
 @pytest.fixture
@@ -102,3 +103,21 @@ def test_demo(tmp_path: Path) -> None:
     assert Path(answer["points"][0]).is_relative_to(tmp_path)
     assert "Plan for web01" in done.stderr
     assert "identical to the frozen disk" in done.stderr
+
+
+def test_inventory_tells_what_is_special_about_a_vm() -> None:
+    disk = {"name": "scsi0:0", "label": "Hard disk 1", "capacity": 1 << 30, "allocated": None, "file": "[d] x/x.vmdk"}
+    skip = {"code": "independent", "text": "Snapshots leave it out."}
+    machine = {
+        **{"path": "/DC/vm/a\x1bb", "name": "a", "moref": "vm-1", "power": "suspended", "connection": "disconnected"},
+        **{"ip": "", "hostname": "a.example", "template": False, "fault_tolerant": False, "encrypted": True},
+        **{"consolidation_needed": True, "disks": [disk | {"skip": None}, disk | {"skip": skip}]},
+        "snapshots": [{"name": "before", "created": "soon", "moref": "snapshot-1"}],
+    }
+    assert [line.plain for line in lines(machine)] == [
+        "/DC/vm/a\\x1bb  vm-1  suspended  disconnected  a.example  encrypted  needs consolidation",
+        "    scsi0:0   Hard disk 1: 1.0 GiB, [d] x/x.vmdk",
+        "    scsi0:0   Hard disk 1: 1.0 GiB, [d] x/x.vmdk",
+        "              skipped, independent: Snapshots leave it out.",
+        '    snapshot  "before", unknown age, snapshot-1',
+    ]

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
+from engine.events import ResultState
 from engine.reporter import Reporter
 from tui.cli.flags import JsonFlag
 from tui.cli.job_commands import run_jobs
@@ -51,16 +52,12 @@ def demo(
         What the log records, 0 to 6.
     """
     screen = Screen(as_json=json)
+    wanted = Settings.of(TRANSPORT_MODE=transport, LOGLEVEL=loglevel, KEEP_FREE=_KEEP_FREE)
     if not headless:
         screen.line("The console is not in this version; this is vcb demo --headless.", "dim")
     directory = keep or Path(tempfile.mkdtemp(prefix="vcb-demo-"))
     screen.line(f"Starting an embedded vSphere in {directory}", "dim")
-    settings = Settings.of(
-        BACKUPROOT=directory.absolute() / "backup",
-        TRANSPORT_MODE=transport,
-        LOGLEVEL=loglevel,
-        KEEP_FREE=_KEEP_FREE,
-    )
+    settings = wanted.but(BACKUPROOT=directory.absolute() / "backup")
     settings.BACKUPROOT.mkdir(parents=True, exist_ok=True)
     with _own_state(directory / "state"), LabProcess(directory / "lab") as lab:
         screen.line(f"It answers at {lab.url}; backing up its VM {DEMO_VM}.", "dim")
@@ -89,7 +86,14 @@ def _backup(screen: Screen, settings: Settings, lab: LabProcess) -> int:
     def work(report: Reporter, cancel: CancelToken) -> Any:
         return job.backup(f"name:{DEMO_VM}", settings, report, cancel)
 
-    return run_jobs(screen, settings, [work], lambda outcomes: {"compared": _compare(screen, lab, outcomes[0])})
+    return run_jobs(screen, settings, [work], lambda outcomes: _proof(_compare(screen, lab, outcomes[0])))
+
+
+def _proof(compared: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the comparison adds to the machine's line; a difference makes the demo a failure."""
+    proven = all(one["identical"] for one in compared)
+    verdict = {} if proven else {"result": ResultState.FAILURE.value, "exit_code": ResultState.FAILURE.exit_code}
+    return {"compared": compared, **verdict}
 
 
 def _compare(screen: Screen, lab: LabProcess, outcome: dict[str, Any]) -> list[dict[str, Any]]:

@@ -61,16 +61,17 @@ def lines(machine: Row) -> list[Text]:
     for name, word in _TROUBLES:
         if machine[name]:
             head.append(f"  {word}", "yellow")
-    return [head, *(_disk(disk) for disk in machine["disks"]), *(_snapshot(one) for one in machine["snapshots"])]
+    disks = [line for disk in machine["disks"] for line in _disk(disk)]
+    return [head, *disks, *(_snapshot(one) for one in machine["snapshots"])]
 
 
-def _disk(disk: Row) -> Text:
+def _disk(disk: Row) -> list[Text]:
     allocated = "" if disk["allocated"] is None else f", {size(disk['allocated'])} allocated"
     text = Text(f"    {disk['name']:<9} {clean(disk['label'])}: {size(disk['capacity'])}{allocated}, ")
     text.append(clean(disk["file"]), "dim")
     if skip := disk["skip"]:
-        text.append(f"  skipped, {skip['code']}: {clean(skip['text'])}", "yellow")
-    return text
+        return [text, Text(f"              skipped, {skip['code']}: {clean(skip['text'])}", "yellow")]
+    return [text]
 
 
 def _snapshot(one: Row) -> Text:

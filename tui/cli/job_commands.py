@@ -104,8 +104,8 @@ def run_jobs(
         screen.show(render.summary(outcomes[-1], screen.width))
         if outcome.state is ResultState.CANCELLED:
             break
-    total = combined(outcomes)
-    screen.result(total | (afterwards(outcomes) if afterwards else {}))
+    total = combined(outcomes) | (afterwards(outcomes) if afterwards else {})
+    screen.result(total)
     return int(total["exit_code"])
 
 
