@@ -18,7 +18,7 @@ from pyVmomi import vim
 
 from engine.lab import service_tickets
 from engine.lab.store import PIECE, Entry, entries, find_store, look, resolve
-from engine.lab.transfer import Cut, Refused, cut, disturbed, send, trouble
+from engine.lab.transfer import Cut, Refused, disturbed, send, trouble
 
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 CHALLENGE = [("WWW-Authenticate", 'Basic realm="VMware HTTP server"')]
@@ -41,7 +41,7 @@ def handle(request: Any) -> None:
         request.close_connection = True  # an upload's body may not have been read
         request.reply(refused.status, refused.text.encode(), ctype="text/plain")
     except Cut:
-        cut(request)
+        request.cut()
 
 
 def _user(request: Any) -> tuple[str | None, bool]:

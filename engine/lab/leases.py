@@ -25,7 +25,7 @@ from pyVmomi import vim, vmodl
 
 from engine.lab.registry import MO
 from engine.lab.tasks import Task
-from engine.lab.transfer import Cut, Refused, abort_socket, cut
+from engine.lab.transfer import Cut, Refused, abort_socket
 
 TIMEOUT = 300.0  # seconds without HttpNfcLeaseProgress: vCenter's usual leaseTimeout
 WATCH = 0.1  # seconds between two looks at session and task
@@ -273,4 +273,4 @@ def handle(request: Any) -> None:
         request.close_connection = True
         request.reply(refused.status, refused.text.encode(), ctype="text/plain")
     except Cut:
-        cut(request)
+        request.cut()

@@ -28,8 +28,8 @@ NOT_IN_OVF = (
     vim.vm.device.VirtualUSB, vim.vm.device.VirtualPCIPassthrough, vim.vm.device.VirtualTPM,
     vim.vm.device.VirtualSerialPort, vim.vm.device.VirtualParallelPort, vim.vm.device.VirtualNVDIMM,
 )  # fmt: skip
-for _prefix, _uri in (("", OVF), ("ovf", OVF), ("rasd", RASD), ("vssd", VSSD), ("vmw", VMW)):
-    ET.register_namespace(_prefix or "ovf", _uri)
+for _prefix, _uri in (("ovf", OVF), ("rasd", RASD), ("vssd", VSSD), ("vmw", VMW)):
+    ET.register_namespace(_prefix, _uri)
 
 
 class EnvelopeWriter:

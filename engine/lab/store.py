@@ -101,7 +101,7 @@ def entries(lab: Any, store: Any, directory: Path) -> list[Entry]:
     found = {home.name: Entry(home.name, home, directory=True) for home in homes if home.parent == directory}
     for vm in homes.get(directory, ()):
         ensure_files(vm)
-        for entry in _disk_entries(vm, directory):
+        for entry in _disk_entries(vm, store, directory):
             found[entry.name] = entry
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.name in found or path.is_symlink():
@@ -125,16 +125,19 @@ def ensure_files(vm: Any) -> None:
 def _homes(lab: Any, store: Any) -> dict[Path, list[Any]]:
     """Directory -> the VMs that live or have disks in it."""
     homes: dict[Path, list[Any]] = {}
+    root = store.root.resolve()  # once: a lab may have a thousand VMs
     for vm in lab.all_of(vim.VirtualMachine):
         places = {vm.home, *(disk.place for disk in list(vm.store.values()))}
-        for path in {place.path.resolve() for place in places if place.datastore is store}:
-            homes.setdefault(path, []).append(vm)
+        for name in {place.directory for place in places if place.datastore is store}:
+            homes.setdefault(root / name, []).append(vm)
     return homes
 
 
-def _disk_entries(vm: Any, directory: Path) -> Iterator[Entry]:
+def _disk_entries(vm: Any, store: Any, directory: Path) -> Iterator[Entry]:
+    root = store.root.resolve()
     for disk in list(vm.store.values()):
-        if disk.dead or disk.borrowed is not None or disk.place.path.resolve() != directory:
+        here = disk.place.datastore is store and root / disk.place.directory == directory
+        if disk.dead or disk.borrowed is not None or not here:
             continue
         with disk.lock:
             layers = list(disk.layers)

@@ -61,12 +61,6 @@ def disturbed(chunks: Iterable[bytes], rule: Rule | None, pause: Callable[[float
         raise Cut
 
 
-def cut(request: Any) -> None:
-    """End the connection as a crashed host would: no end of the body, no answer."""
-    request.close_connection = True
-    abort_socket(request.connection)
-
-
 def abort_socket(connection: socket.socket) -> None:
     """From any thread: what is blocked on this socket returns at once. (SSLSocket.shutdown is not thread-safe.)"""
     try:
@@ -87,16 +81,12 @@ def send(request: Any, headers: dict[str, str], chunks: Iterable[bytes], *, stat
     if request.command == "HEAD":
         return
     out = request.wfile
-    try:
-        for chunk in chunks:
-            if chunk and chunked:
-                out.write(b"%x\r\n" % len(chunk))
-                out.write(chunk)
-                out.write(b"\r\n")
-            elif chunk:
-                out.write(chunk)
-        if chunked:
-            out.write(b"0\r\n\r\n")
-    except Cut:
-        out.flush()
-        raise
+    for chunk in chunks:
+        if chunk and chunked:
+            out.write(b"%x\r\n" % len(chunk))
+            out.write(chunk)
+            out.write(b"\r\n")
+        elif chunk:
+            out.write(chunk)
+    if chunked:
+        out.write(b"0\r\n\r\n")
