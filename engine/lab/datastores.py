@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,8 +41,8 @@ class Datastore(Entity):
         which partition 1 is the VMFS extent."""
         super().__init__(lab, name, datacenter.datastore_folder, moid)
         self.root, self.kind, self.capacity = root, kind, capacity
-        self.volume_id = volume_id or str(uuid.uuid4())
-        self.device = device or f"naa.6{uuid.uuid4().hex[:31]}"
+        self.volume_id = volume_id or str(lab.stable_uuid(f"volume {name}"))
+        self.device = device or f"naa.6{lab.stable_uuid(f'device {name}').hex[:31]}"
         self.hosts: list[Any] = []
         root.mkdir(parents=True, exist_ok=True)
         self.url = f"ds:///vmfs/volumes/{self.volume_id}/"

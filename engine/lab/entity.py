@@ -107,6 +107,13 @@ class Folder(Entity):
                 raise vmodl.fault.NotSupported(msg="This folder cannot hold folders.")
             return self.add(Folder(self.lab, name, self, tuple(self.props["childType"]))).ref
 
+    def RegisterVM_Task(  # noqa: PLR0917 - as on the wire
+        self, ctx: Any, path: str, asTemplate: bool, name: str | None = None, pool: Any = None, host: Any = None
+    ) -> Any:
+        from engine.lab import power  # noqa: PLC0415 - it knows VMs, and VMs are entities
+
+        return power.register(self, ctx, path, name, asTemplate, pool, host)
+
     def MoveIntoFolder_Task(self, ctx: Any, list: Any) -> Any:
         entities = [self.lab.find(reference) for reference in list]
 

@@ -31,7 +31,7 @@ PHASES = ("call", "task", "data", "*")
 
 @dataclass(frozen=True)
 class Rule:
-    """`point` and `object` are shell patterns; `object` is matched with moref ids, names and paths.
+    """`point` and `object` are patterns with * and ?; `object` is matched with moref ids, names and paths.
 
     The rule acts on its `first` to `last` match (counted from 1); `last=None` means only `first`, 0 means for ever.
     `fault` is a type's name ("SnapshotFault", "vmodl.fault.SystemError"), `properties` its members. `delay` is seconds
@@ -69,6 +69,11 @@ class Rule:
 
     def exception(self) -> vmodl.MethodFault:
         fault = wire.fill(fault_type(self.fault)(**self.properties))
+        for member in fault._GetPropertyList():
+            required = not member.flags & VmomiSupport.F_OPTIONAL
+            if required and getattr(fault, member.name) is None and issubclass(member.type, VmomiSupport.ManagedObject):
+                # A reference that the fault must carry (TaskInProgress.task) and the rule leaves open.
+                setattr(fault, member.name, member.type("injected"))
         fault.msg = self.message or f"{self.fault.rpartition('.')[2]} (injected)"
         return fault
 
@@ -155,9 +160,9 @@ class Faults:
         chosen: Injection | None = None
         for injection in self._injections:
             rule = injection.rule
-            if rule.phase not in (phase, "*") or not fnmatch.fnmatchcase(point, rule.point):
+            if rule.phase not in (phase, "*") or not _matches(point, rule.point):
                 continue
-            if rule.object != "*" and not any(fnmatch.fnmatchcase(n, rule.object) for n in names):
+            if rule.object != "*" and not any(_matches(n, rule.object) for n in names):
                 continue
             injection.matches += 1
             if chosen is None and rule.acts_on(injection.matches):
@@ -180,6 +185,11 @@ def fault_type(name: str) -> type[vmodl.MethodFault]:
         if issubclass(found, vmodl.MethodFault):
             return found
     raise ValueError(f"no fault is called {name!r}")
+
+
+def _matches(text: str, pattern: str) -> bool:
+    """Shell patterns of * and ? only: a bracket is a datastore's, as in "[store1] web01/*"."""
+    return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
 def _names(objects: tuple[Any, ...]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -75,7 +74,7 @@ class Host(Entity):
     ) -> None:
         super().__init__(lab, name, compute, moid)
         self.compute = compute
-        self.uuid = str(uuid.uuid4())
+        self.uuid = str(lab.stable_uuid(f"host {name}"))
         self.addresses = (address,)
         self.datastores: list[Datastore] = []
         self.networks: list[Network] = []

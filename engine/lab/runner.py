@@ -6,7 +6,6 @@ import argparse
 import json
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from engine.lab.embedded import Lab
@@ -15,9 +14,6 @@ from engine.lab.embedded import Lab
 def main(arguments: list[str] | None = None) -> int:
     """Run the lab until SIGTERM or SIGINT, then save its state and return 0."""
     options = _parser().parse_args(arguments)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     lab = Lab.start(
         options.state,
         seed="demo" if options.vms is None else options.vms,
@@ -27,10 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
         guest=not options.no_guest,
         record=options.record,
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: lab.stop_requested.set())
     try:
         sys.stdout.write(json.dumps(lab.ready_facts()) + "\n")
         sys.stdout.flush()
-        stop.wait()
+        lab.stop_requested.wait()
     finally:
         lab.close()
     return 0

@@ -79,7 +79,14 @@ class Request(http.server.BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.request.settimeout(IDLE)
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)  # here, not in the accepting thread
+        self.server.opened(self.request)
         super().setup()
+
+    def finish(self) -> None:
+        try:
+            super().finish()
+        finally:
+            self.server.closed(self.connection)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Silence: the lab's stdout and stderr are its owner's."""
@@ -194,15 +201,17 @@ class Server(http.server.ThreadingHTTPServer):
         self._open_lock = threading.Lock()
         super().__init__((host, port), Request)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def opened(self, connection: socket.socket) -> None:
         with self._open_lock:
-            self._open.add(request)
-        super().process_request(request, client_address)
+            self._open.add(connection)
 
-    def shutdown_request(self, request: Any) -> None:
+    def closed(self, connection: socket.socket) -> None:
+        """The TLS socket took the descriptor over from the accepted one, so closing it is up to us."""
         with self._open_lock:
-            self._open.discard(request)
-        super().shutdown_request(request)
+            self._open.discard(connection)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exc_info()[1], OSError):  # a client that goes away is no defect

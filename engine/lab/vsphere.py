@@ -86,6 +86,7 @@ class VSphere(Registry):
         self.events = EventLog(self)
         self.leases = Leases()
         self.service_tickets = ServiceTickets()
+        self.unregistered: dict[str, Any] = {}  # VMs taken out of the inventory, by the path of their .vmx
         self.persistence: Any = None  # saves what changes (set once the state has been loaded)
         self.recorder: Any = None  # takes the raw image of every disk that a snapshot freezes (record=True)
         self.root = Folder(
@@ -93,6 +94,10 @@ class VSphere(Registry):
             "ha-folder-root" if esx else "group-d1",
         )  # fmt: skip
         self.content = self._content()
+
+    def stable_uuid(self, name: str) -> uuid.UUID:
+        """The same uuid for the same name, at every start of this lab; another lab has another."""
+        return uuid.uuid5(uuid.UUID(self.instance_uuid), name)
 
     # -- who is asking
 
