@@ -72,7 +72,7 @@ def test_wrong_password_is_one_attempt(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_cancels_and_leaves_nothing(lab: Lab, config: str, tmp_path: Path, number: int) -> None:
-    lab.faults.add(Rule("nfc.read", action="delay", phase="data", delay=0.5, last=0))
+    lab.faults.add(Rule("nfc.read", action="delay", phase="data", delay=8, last=0))
     vm = next(one for one in lab.vsphere.objects.values() if isinstance(one, VM) and one.disks)
     command = [sys.executable, "-m", "tui.cli.app", "backup", f"moref:{vm.id}", "--config", config, "--loglevel", "4"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -109,9 +109,18 @@ def test_inventory_tells_what_is_special_about_a_vm() -> None:
     disk = {"name": "scsi0:0", "label": "Hard disk 1", "capacity": 1 << 30, "allocated": None, "file": "[d] x/x.vmdk"}
     skip = {"code": "independent", "text": "Snapshots leave it out."}
     machine = {
-        **{"path": "/DC/vm/a\x1bb", "name": "a", "moref": "vm-1", "power": "suspended", "connection": "disconnected"},
-        **{"ip": "", "hostname": "a.example", "template": False, "fault_tolerant": False, "encrypted": True},
-        **{"consolidation_needed": True, "disks": [disk | {"skip": None}, disk | {"skip": skip}]},
+        "path": "/DC/vm/a\x1bb",
+        "name": "a",
+        "moref": "vm-1",
+        "power": "suspended",
+        "connection": "disconnected",
+        "ip": "",
+        "hostname": "a.example",
+        "template": False,
+        "fault_tolerant": False,
+        "encrypted": True,
+        "consolidation_needed": True,
+        "disks": [disk | {"skip": None}, disk | {"skip": skip}],
         "snapshots": [{"name": "before", "created": "soon", "moref": "snapshot-1"}],
     }
     assert [line.plain for line in lines(machine)] == [
