@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -180,9 +181,9 @@ def test_without_progress_a_lease_times_out(lab: Lab, client: Client) -> None:
 
 
 def test_progress_keeps_a_lease_alive(lab: Lab, client: Client) -> None:
-    lab.vsphere.leases.timeout = 3
+    lab.vsphere.leases.timeout = 30
     lease = client.managed(make_vm(lab)).ExportVm()
-    assert client.ready(lease).leaseTimeout == 3
+    assert client.ready(lease).leaseTimeout == 30
     model = lab.vsphere.find(lease)
     before = model.deadline
     lease.HttpNfcLeaseProgress(0)
@@ -260,6 +261,39 @@ def test_injected_trouble_with_a_stream(lab: Lab, client: Client) -> None:
     with pytest.raises((http.client.RemoteDisconnected, ConnectionError)):
         ask(lab, "GET", url)
     assert ask(lab, "GET", url).body == whole
+
+
+def test_disks_are_read_at_the_same_time(lab: Lab, client: Client) -> None:
+    vm = make_vm(lab, disks=(CAPACITY, CAPACITY))
+    lease = client.managed(vm).ExportVm()
+    urls = [url for url in client.ready(lease).deviceUrl if url.disk]
+    with ThreadPoolExecutor(4) as pool:
+        bodies = list(pool.map(lambda url: ask(lab, "GET", url.url).body, urls * 2))
+    for url, body in zip(urls * 2, bodies, strict=True):
+        (entry,) = [entry for entry in lease.HttpNfcLeaseGetManifest() if entry.key == url.key]
+        assert entry.sha1 == hashlib.sha1(body).hexdigest()
+
+
+def test_a_vsphere_7_exports_too(tmp_path: Path) -> None:
+    with Lab.start(tmp_path / "seven", seed="empty", guest=False, version="7.0.3.0") as lab:
+        client = login(lab)
+        lease = client.managed(make_vm(lab)).ExportVm()
+        url = client.ready(lease).deviceUrl[0]
+        lease.HttpNfcLeaseSetManifestChecksumType([vim.KeyValue(key=url.key, value="sha512")])
+        body = ask(lab, "GET", url.url).body
+        (entry,) = lease.HttpNfcLeaseGetManifest()
+        assert (entry.checksumType, entry.checksum) == ("sha512", hashlib.sha512(body).hexdigest())
+        with pytest.raises(vmodl.fault.InvalidArgument):
+            lease.HttpNfcLeaseSetManifestChecksumType([vim.KeyValue(key=url.key, value="md5")])
+
+
+def test_closing_the_lab_ends_its_leases(tmp_path: Path) -> None:
+    with Lab.start(tmp_path / "lab", seed="empty", guest=False) as lab:
+        client = login(lab)
+        lease = client.managed(make_vm(lab)).ExportVm()
+        client.ready(lease)
+        model = lab.vsphere.find(lease)
+    assert model.ended.is_set()
 
 
 def test_a_range_is_ignored_and_writing_refused(lab: Lab, client: Client) -> None:
