@@ -26,7 +26,8 @@ from engine.secret import Secret
 from engine.transport.https import LeaseStream
 from engine.transport.nfc.authd import Ticket
 from engine.transport.nfc.budget import Budget
-from engine.transport.nfc.source import NfcSource, Patience, open_nfc
+from engine.transport.nfc.connections import Patience
+from engine.transport.nfc.source import NfcSource, open_nfc
 from engine.vsphere import snapshots
 from engine.vsphere.disks import Disk
 from engine.vsphere.lease import ExportLease

@@ -10,7 +10,8 @@ from engine.cancel import CancelToken
 from engine.errors import TransportError, VcbError
 from engine.reporter import Reporter
 from engine.transport.nfc.budget import Budget
-from engine.transport.nfc.source import Patience, open_nfc
+from engine.transport.nfc.connections import Patience
+from engine.transport.nfc.source import open_nfc
 from tests.transport.fake_nfc import PATH, FakeHost, Reply
 
 MakeHost = Callable[..., FakeHost]

@@ -15,7 +15,8 @@ from engine.events import Event, LogRecord, Retry, encode
 from engine.extents import Extent, total
 from engine.reporter import Reporter
 from engine.transport.nfc.budget import Budget
-from engine.transport.nfc.source import NfcSource, Patience, open_nfc
+from engine.transport.nfc.connections import Patience
+from engine.transport.nfc.source import NfcSource, open_nfc
 from tests.transport.fake_nfc import BANNER, PATH, FakeHost, Identity
 
 MakeHost = Callable[..., FakeHost]
