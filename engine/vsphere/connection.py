@@ -31,6 +31,8 @@ def _explained(error: Exception, host: str) -> tuple[str, str]:
     """What happened, and what to do about it. From the special to the general: most of these are OSErrors."""
     if isinstance(error, ssl.SSLError):
         return f"no TLS connection: {getattr(error, 'reason', None) or error}", _PORT_HINT
+    if isinstance(error, Undecodable):
+        return f"an answer cannot be understood: {error}", "The server may be newer than this version of vcb-console."
     if isinstance(error, HttpStatus):
         return f"an API call was answered with {error}", _STATUS_HINTS.get(error.status, _PORT_HINT)
     for kinds, why, hint in _REASONS:
@@ -45,6 +47,10 @@ class HttpStatus(http.client.HTTPException):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status} {reason}")
         self.status = status
+
+
+class Undecodable(http.client.HTTPException):
+    """An answer that arrived whole and that pyVmomi cannot read: a type or value newer than its tables."""
 
 
 _STATUS_HINTS = {503: "vCenter answers so while its services start; try again in a few minutes."}

@@ -4,6 +4,7 @@ Not for disks: thin ones come as their provisioned size, running ones not at all
 """
 
 import http.client
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
@@ -69,6 +70,14 @@ def folder_url(datacenter_path: str, path: str) -> str:
 
 
 def _fetched(session: Session, url: str, path: str, sink: Sink) -> int:
+    written = 0
+    for piece in _pieces(session, url, path):
+        sink.write(piece)  # its own errors (ENOSPC) are the caller's and pass through
+        written += len(piece)
+    return written
+
+
+def _pieces(session: Session, url: str, path: str) -> Iterator[bytes]:
     context = session.trust.context_for(session.host, session.port)
     connection = http.client.HTTPSConnection(session.host, session.port, timeout=session.stub.timeout, context=context)
     session.report.api(f"GET {url}")
@@ -77,25 +86,22 @@ def _fetched(session: Session, url: str, path: str, sink: Sink) -> int:
         response = connection.getresponse()
         if response.status != 200:
             raise _refused(response, path)
-        return _copied(response, path, sink)
+        yield from _whole(response, path)
     except DROPPED as error:
-        if isinstance(error, OSError) and error.filename:  # the sink's own trouble, not the network's
-            raise
         raise connection_error(error, session.host, session.port) from error
     finally:
         connection.close()
 
 
-def _copied(response: http.client.HTTPResponse, path: str, sink: Sink) -> int:
-    expected, written = response.length, 0
+def _whole(response: http.client.HTTPResponse, path: str) -> Iterator[bytes]:
+    expected, received = response.length, 0
     while piece := response.read(_PIECE):
-        sink.write(piece)
-        written += len(piece)
-    if expected is not None and written != expected:
+        received += len(piece)
+        yield piece
+    if expected is not None and received != expected:
         raise ConnectError(
-            f"The download of {path} was cut off after {written} of {expected} bytes.", fault="IncompleteRead"
+            f"The download of {path} was cut off after {received} of {expected} bytes.", fault="IncompleteRead"
         )
-    return written
 
 
 def _refused(response: http.client.HTTPResponse, path: str) -> VcbError:

@@ -8,10 +8,12 @@ know (a newer server) becomes text instead of failing the whole answer, as it do
 A data object's dict has its wsdl type name under "_type"; unset members are absent.
 """
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
 from pyVmomi import VmomiSupport
@@ -63,6 +65,11 @@ def decode(element: Element, declared: str = "") -> Any:
 def type_name(element: Element) -> str:
     """The element's own xsi:type as a wsdl type name; "" when it has none."""
     return (element.get(_XSI_TYPE) or "").rpartition(":")[2]
+
+
+def unescaped(name: str) -> str:
+    """An inventory name as people write it; vSphere escapes exactly three characters: % / and backslash."""
+    return re.sub("%(25|2f|5c)", lambda match: unquote(match[0]), name, flags=re.IGNORECASE)
 
 
 def _struct(element: Element, kind: str, fields: dict[str, _Field]) -> dict[str, Any]:

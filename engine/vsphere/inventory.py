@@ -1,12 +1,11 @@
 """The inventory as plain rows: every VM with its place, state, snapshots and disks."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from engine.vsphere import disks
+from engine.vsphere.decoding import unescaped
 from engine.vsphere.disks import Disk
 from engine.vsphere.properties import Ref, ancestors, collect, get, get_one
 from engine.vsphere.session import Session
@@ -129,11 +128,6 @@ class Places:
             if above is None:
                 return
             ref, node = above, self._nodes.get(above)
-
-
-def unescaped(name: str) -> str:
-    """vSphere escapes exactly three characters in names: % / and backslash."""
-    return re.sub("%(25|2f|5c)", lambda match: unquote(match[0]), name, flags=re.IGNORECASE)
 
 
 def _virtual_machine(ref: Ref, values: Mapping[str, Any], places: Places, hosts: Mapping[Ref, str]) -> VirtualMachine:

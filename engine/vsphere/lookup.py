@@ -9,7 +9,8 @@ from typing import Any
 from pyVmomi import vim
 
 from engine.errors import SpecError, VmAmbiguous, VmNotFound
-from engine.vsphere.inventory import paths_of, unescaped
+from engine.vsphere.decoding import unescaped
+from engine.vsphere.inventory import paths_of
 from engine.vsphere.properties import Ref, collect, get
 from engine.vsphere.session import Session
 

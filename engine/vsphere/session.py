@@ -18,7 +18,7 @@ from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.secret import Secret
 from engine.vsphere import faults
-from engine.vsphere.connection import DROPPED, HttpStatus, connection_error
+from engine.vsphere.connection import DROPPED, HttpStatus, Undecodable, connection_error
 from engine.vsphere.decoding import Ref
 from engine.vsphere.soap import Stub, reference
 from engine.vsphere.trust import Trust, untrusted
@@ -63,7 +63,8 @@ def connect(  # noqa: PLR0917 - where, who and with what trust, as everywhere
 
 
 class Session:
-    """Made by `connect`. `content` and `about` are pyVmomi data objects, read once."""
+    """Made by `connect`. `content` and `about` are pyVmomi data objects, read once; `user_name` and `session_key` are
+    the server's words for the login, and change with every new one, which `generation` counts."""
 
     DROPPED = DROPPED
     """Raw exceptions of a connection that failed, for callers that make raw calls in a loop with `recovery`."""
@@ -73,11 +74,10 @@ class Session:
         self.about = content.about
         self.host, self.port = _host_of(stub), stub.port
         self.report = stub.report
-        self.username = username
         self.user_name = username
         self.session_key = ""
         self.generation = 0
-        self._password = password
+        self._username, self._password = username, password
         self._login_lock = threading.Lock()
         self._refused: LoginError | None = None
         self._closing = threading.Event()
@@ -157,9 +157,9 @@ class Session:
             if self._closing.is_set():
                 raise SessionLost(f"The session with {self.host} has been closed.", transient=False)
             try:
-                user = self.content.sessionManager.Login(self.username, self._password.reveal(), None)
+                user = self.content.sessionManager.Login(self._username, self._password.reveal(), None)
             except vmodl.MethodFault as fault:
-                error = faults.translate(fault, doing=f"logging in as {self.username}", subject=self.host)
+                error = faults.translate(fault, doing=f"logging in as {self._username}", subject=self.host)
                 if isinstance(error, LoginError):
                     self._refused = error
                 raise error from fault
@@ -249,7 +249,9 @@ class Recovery:
 
 def _may_reconnect(error: Exception) -> bool:
     """A connection that worked and dropped; not one that nobody answers, nor one that shows another certificate."""
-    return not isinstance(error, ssl.SSLCertVerificationError | TimeoutError | ConnectionRefusedError | HttpStatus)
+    return not isinstance(
+        error, ssl.SSLCertVerificationError | TimeoutError | ConnectionRefusedError | HttpStatus | Undecodable
+    )
 
 
 def _unreachable(error: Exception, host: str, port: int) -> VcbError:

@@ -13,6 +13,7 @@ from engine.cancel import CancelToken
 from engine.errors import Cancelled, SnapshotError, VmUnsuitable, VsphereError
 from engine.reporter import Reporter
 from engine.vsphere import disks, tasks
+from engine.vsphere.decoding import unescaped
 from engine.vsphere.disks import Disk
 from engine.vsphere.properties import Ref, get, get_one
 from engine.vsphere.session import Session
@@ -87,18 +88,14 @@ def _flattened(nodes: Iterable[Mapping[str, Any]], parent: str | None) -> Iterat
         moref, children = node["snapshot"].moid, node.get("childSnapshotList", ())
         yield Snapshot(
             moref=moref,
-            name=_unescaped(node["name"]),
-            description=_unescaped(node.get("description", "")),
+            name=unescaped(node["name"]),
+            description=unescaped(node.get("description", "")),
             created=node["createTime"],
             quiesced=node.get("quiesced", False),
             parent=parent,
             children=tuple(child["snapshot"].moid for child in children),
         )
         yield from _flattened(children, moref)
-
-
-def _unescaped(name: str) -> str:
-    return re.sub("%(25|2f|5c)", lambda match: unquote(match[0]), name, flags=re.IGNORECASE)
 
 
 def create(

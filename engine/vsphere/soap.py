@@ -18,7 +18,7 @@ from pyVmomi import SoapAdapter, VmomiSupport
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.secret import Secret, redact
-from engine.vsphere.connection import HttpStatus
+from engine.vsphere.connection import HttpStatus, Undecodable
 
 COOKIE = "vmware_soap_session"
 _SHOWN = 8192
@@ -59,10 +59,16 @@ class Stub(SoapAdapter.SoapStubAdapter):
     ) -> Any:
         with self.exchange(mo, info, args) as answer:
             fault = self.fault_in(answer.body) if answer.status == 500 else None
-            value = None if fault else SoapAdapter.SoapResponseDeserializer(self).Deserialize(answer.body, info.result)
+            value = None if fault else self._value_in(answer.body, info)
         if fault:
             raise fault
         return value
+
+    def _value_in(self, body: "Body", info: Any) -> Any:
+        try:
+            return SoapAdapter.SoapResponseDeserializer(self).Deserialize(body, info.result)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Undecodable(f"{info.wsdlName}: {error!r}") from error
 
     def fault_in(self, body: "Body") -> Exception:
         """The fault that an answer of status 500 carries, as pyVmomi's exception."""

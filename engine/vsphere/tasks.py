@@ -7,8 +7,10 @@ from typing import Any
 from pyVmomi import vmodl
 
 from engine.cancel import CancelToken
-from engine.errors import Cancelled, VsphereError
+from engine.errors import Cancelled, VcbError, VsphereError
 from engine.reporter import Reporter
+from engine.vsphere.faults import fault_name
+from engine.vsphere.properties import Ref, get_one
 from engine.vsphere.session import Session
 from engine.vsphere.watch import Watch
 
@@ -49,12 +51,15 @@ def wait(
             stop()
             info = _ended(watch, report, doing, subject, on_progress)
     report.api(f"{subject}: {doing}: task {task._moId} ended: {info['info.state']}")
+    fault = info.get("info.error") or vmodl.RuntimeFault(msg="the task failed without naming a fault")
+    failed = info["info.state"] == "error"
     if asked.is_set():
+        if failed:
+            report.step(f"{subject}: {doing} ended after the cancel with {fault_name(fault)}")
         stopped = Cancelled(f"{subject}: {doing} was cancelled by the operator.")
         stopped.result = info.get("info.result")
         raise stopped
-    if info["info.state"] == "error":
-        fault = info.get("info.error") or vmodl.RuntimeFault(msg="the task failed without naming a fault")
+    if failed:
         raise session.translate(fault, doing=doing, subject=subject) from fault
     return info.get("info.result")
 
@@ -91,3 +96,20 @@ def _cancel(session: Session, task: Any, report: Reporter, subject: str, doing: 
     except (vmodl.MethodFault, *Session.DROPPED) as error:
         # Not cancelable, or ended already: the waiter sees its end either way.
         report.step(f"{subject}: {doing} cannot be cancelled any more ({type(error).__name__}); waiting for its end.")
+
+
+def await_running(session: Session, vm_moref: str, report: Reporter, *, kind: str) -> None:
+    """Waits for every running task on a VM whose `descriptionId` begins with `kind` (`VirtualMachine.createSnapshot`
+    takes in createSnapshotEx), whoever started it and however it ends. For when the answer to our own call was lost:
+    it may still be at work."""
+    vm = Ref("VirtualMachine", vm_moref)
+    for task in get_one(session, vm, ["recentTask"]).get("recentTask", ()):
+        try:
+            info = get_one(session, task, ["info.descriptionId", "info.state"])
+            if not info.get("info.descriptionId", "").startswith(kind) or info.get("info.state") == "success":
+                continue
+            report.step(f"{vm_moref}: waiting for the end of {kind} ({task.moid})")
+            raw = session.managed(task)
+            wait(session, raw, report, CancelToken(), doing=kind, subject=vm_moref, cancelable=False)
+        except VcbError as error:
+            report.step(f"{vm_moref}: {kind} ({task.moid}): {error.sentence}")

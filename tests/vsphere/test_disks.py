@@ -11,7 +11,8 @@ XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 CONTROLLER = """<VirtualDevice xsi:type="{kind}"><key>{key}</key><deviceInfo><label>c</label><summary/></deviceInfo>
 <busNumber>{bus}</busNumber>{shared}</VirtualDevice>"""
 DISK = """<VirtualDevice xsi:type="VirtualDisk"><key>2000</key><deviceInfo><label>Hard disk 1</label>
-<summary>x</summary></deviceInfo><backing xsi:type="{backing}"><fileName>[store 1] web/web.vmdk</fileName><diskMode>{mode}</diskMode>{more}
+<summary>x</summary></deviceInfo>
+<backing xsi:type="{backing}"><fileName>[store 1] web/web.vmdk</fileName><diskMode>{mode}</diskMode>{more}
 </backing><controllerKey>1000</controllerKey><unitNumber>3</unitNumber><capacityInKB>2048</capacityInKB>
 <capacityInBytes>2097152</capacityInBytes></VirtualDevice>"""
 FLAT = "VirtualDiskFlatVer2BackingInfo"

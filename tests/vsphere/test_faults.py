@@ -116,7 +116,7 @@ def test_older_servers_name_one_privilege() -> None:
         (ConnectionRefusedError(), 902, "nothing listens", "PORT=443"),
         (HttpStatus(503, "Service Unavailable"), 443, "503 Service Unavailable", "services start"),
         (HttpStatus(404, "Not Found"), 443, "404 Not Found", "port 443"),
-        (http.client.RemoteDisconnected(), 443, "the connection dropped", ""),
+        (http.client.RemoteDisconnected(""), 443, "the connection dropped", ""),
         (OSError(113, "No route to host"), 443, "No route to host", ""),
     ],
 )
