@@ -109,10 +109,11 @@ class VmBackup:
 
     def _publish(self, plan: Plan) -> None:
         assert self._mount is not None
+        assert self._snapshot is not None
         with self._stage(Stage.MEDIA) as report:
             if self._keep_mounted:
                 self._outcome.point = self._mount.publish_mount()
-                self._outcome.snapshot_fate = "in place until vcb unmount"
+                self._snapshot.keep_for_unmount()
             else:
                 self._outcome.point = self._mount.publish_point(datetime.now(UTC))
             report.log(LogLevel.STAGE, f"{plan.vm.name} is in {self._outcome.point}.")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
+from engine.config.rules import require_runnable
 from engine.config.secrets import password_for
-from engine.errors import ConfigError, VcbError
+from engine.errors import VcbError
 from engine.events import Result
 from engine.flow.backup import VmBackup
 from engine.flow.job_context import JobContext
@@ -127,9 +128,8 @@ def _job(
 
 
 def open_session(settings: Settings, report: Reporter, prompt: Prompt | None) -> Session:
-    """A logged-in session as the settings say. Raises ConfigError, TrustError, ConnectError, LoginError."""
-    if not settings.HOST:
-        raise ConfigError("HOST is not set.", hint="Name the vCenter or ESXi host in the configuration, or --host.")
+    """A logged-in session as the settings say. Raises ConfigError (also for what the rules forbid), TrustError, ConnectError, LoginError."""
+    require_runnable(settings)
     return connect(
         settings.HOST,
         settings.PORT,

@@ -55,10 +55,15 @@ class LeaseExporter:
         return conclude(disk, self.transport, image, report)
 
     def finish(self) -> None:
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.complete()
-            self._job.ledger.undone(self._entry)
+        if self._lease is None:
+            return
+        try:
+            self._lease.complete()
+        except BaseException:
+            self.abort()
+            raise
+        self._lease = None
+        self._job.ledger.undone(self._entry)
 
     def abort(self) -> None:
         lease, self._lease = self._lease, None

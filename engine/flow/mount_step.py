@@ -1,6 +1,6 @@
 """The directory of a run: cleared as PREEXISTING_MOUNTPOINT says, made, filled, and then kept, moved or discarded."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -64,7 +64,7 @@ class MountStep:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise TargetError(f"{home} can't be created: {error.strerror}.", fault=type(error).__name__) from None
-        return self._publish(home / point_name(moment.astimezone(UTC)), "a restore point")
+        return self._publish(_free(home / point_name(moment)), "a restore point")
 
     def discard(self) -> None:
         """Removes the unfinished directory; safe to call when there is none."""
@@ -89,6 +89,15 @@ class MountStep:
         self._job.ledger.left(self._entry, why, path=str(target))
         self._entry = 0
         return target
+
+
+def _free(point: Path) -> Path:
+    """Two runs within one second: the later one is `...Z-2`, which still sorts behind."""
+    candidate, number = point, 1
+    while candidate.exists():
+        number += 1
+        candidate = point.with_name(f"{point.name}-{number}")
+    return candidate
 
 
 def clear(job: JobContext, found: Found, root: Path) -> None:

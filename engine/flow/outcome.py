@@ -67,7 +67,7 @@ class Outcome:
         for planned in self.plan.skipped:
             assert planned.skip is not None
             if planned.skip.code != EXCLUDED:
-                self.exceptions.append(f"{planned.disk.name} ({planned.disk.label}) was skipped: {planned.skip.text}.")
+                self.exceptions.append(f"{planned.disk.name} ({planned.disk.label}) was skipped: {planned.skip.text}")
 
     def to_json(self) -> dict[str, Any]:
         shape: dict[str, Any] = self.plan.to_json() if self.plan else {"disks": [], "disks_skipped": []}

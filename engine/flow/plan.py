@@ -134,7 +134,7 @@ def plan_disks(vm: VirtualMachine, excluded: Sequence[str]) -> tuple[PlannedDisk
 
 def _fate(disk: Disk, excluded: Sequence[str]) -> SkipReason | None:
     if any(_names(disk, name) for name in excluded):
-        return SkipReason(EXCLUDED, "excluded by EXCLUDE_DISKS")
+        return SkipReason(EXCLUDED, "The operator leaves it out (EXCLUDE_DISKS).")
     return disk.skip
 
 

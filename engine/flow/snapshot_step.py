@@ -8,7 +8,7 @@ from engine.flow.outcome import Outcome
 from engine.flow.plan import Plan
 from engine.flow.retry import with_retries
 from engine.loglevel import LogLevel
-from engine.vsphere import snapshots
+from engine.vsphere import snapshots, tasks
 from engine.vsphere.snapshots import SNAPSHOT_NAME, GuestQuiesce, OwnershipToken, Snapshot
 
 
@@ -34,6 +34,12 @@ class SnapshotStep:
         self._outcome.quiesced = self._reached(snapshot)
         report.log(LogLevel.STAGE, f"Snapshot {snapshot.moref} of {self._plan.vm.name}: {self._outcome.quiesced}.")
         return snapshot
+
+    def keep_for_unmount(self) -> None:
+        """vcb mount: the snapshot stays with the mount point, whose marker names it."""
+        self._outcome.snapshot_fate = "in place until vcb unmount"
+        if self._entry:
+            self._job.ledger.left(self._entry, "mounted until vcb unmount")
 
     def settle(self, *, succeeded: bool) -> None:
         """What the policy says at the end: automatic removes, also after a failure; createonly and manual keep;
@@ -109,7 +115,9 @@ class SnapshotStep:
     def _recover(self) -> None:
         """After a failed or cancelled creation: the snapshot may exist all the same (the answer was lost, the task
         ended after the cancel). It is looked up by this job's token, so that the clean-up can remove it."""
+        job, vm = self._job, self._plan.vm
         try:
+            tasks.await_running(job.session, vm.moref, job.report, kind="VirtualMachine.createSnapshot")
             self.snapshot = self._existing()
         except VcbError as error:
             self._job.report.error(error)

@@ -2,6 +2,8 @@
 
 import subprocess
 
+from pyVmomi import vim
+
 from engine.flow.ledger import ledgers
 from engine.flow.outcome import Outcome
 from engine.state_directory import StateDirectory
@@ -31,7 +33,7 @@ def compare_with_frozen(lab, outcome: Outcome) -> None:
 def backup_snapshots(proxy, name: str = "web01") -> list[str]:
     """Morefs of the VM's backup snapshots; none when the VM is gone."""
     try:
-        vm = proxy.lab.vsphere.vm(name)
+        vm = proxy.vm(name)
     except LookupError:
         return []
     return [snapshot.id for snapshot in vm.snapshots if snapshot.name == SNAPSHOT_NAME]
@@ -40,7 +42,7 @@ def backup_snapshots(proxy, name: str = "web01") -> list[str]:
 def assert_nothing_left(proxy, name: str = "web01") -> None:
     """No backup snapshot, no lease, no directory, and a ledger that agrees."""
     assert backup_snapshots(proxy, name) == []
-    assert not [lease for lease in proxy.lab.vsphere.leases.values() if lease.held]
+    assert not any(proxy.lab.vsphere.leases.of(vm) for vm in proxy.lab.vsphere.all_of(vim.VirtualMachine))
     assert proxy.leftovers() == []
     for _, entries in ledgers(StateDirectory.default().jobs):
         assert [str(entry) for entry in entries if entry.open and entry.kind != "job"] == []

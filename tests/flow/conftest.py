@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from pyVmomi import vim
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
@@ -63,6 +64,13 @@ class Proxy:
     def unmount(self, directory, **values) -> Outcome:
         return job.unmount(Path(directory), self.settings(**values), self.report, CancelToken())
 
+    def vm(self, name: str = "web01"):
+        """The lab's own VM of this name. Raises LookupError when there is none."""
+        for vm in self.lab.vsphere.all_of(vim.VirtualMachine):
+            if vm.name == name:
+                return vm
+        raise LookupError(name)
+
     @property
     def log(self) -> str:
         return "\n".join(event.text for event in self.events if isinstance(event, LogRecord))
@@ -79,7 +87,23 @@ def lab(tmp_path):
 
 
 @pytest.fixture
+def demo_lab(tmp_path):
+    """The dozen VMs of `vcb demo`, each a case."""
+    with Lab.start(tmp_path / "demo-lab", seed="demo", record=True) as lab:
+        yield lab
+
+
+@pytest.fixture
 def proxy(lab, tmp_path, monkeypatch):
+    return _proxy(lab, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def demo_proxy(demo_lab, tmp_path, monkeypatch):
+    return _proxy(demo_lab, tmp_path, monkeypatch)
+
+
+def _proxy(lab, tmp_path, monkeypatch) -> Proxy:
     monkeypatch.setenv("VCB_STATE_DIR", str(tmp_path / "state"))
     root = tmp_path / "backuproot"
     root.mkdir()

@@ -1,4 +1,4 @@
-"""SNAPSHOT_POLICY, PREEXISTING_VCB_SNAPSHOT and PREEXISTING_MOUNTPOINT against the lab: what is done, and what stays."""
+"""SNAPSHOT_POLICY, PREEXISTING_VCB_SNAPSHOT and PREEXISTING_MOUNTPOINT on the lab: what is done, what stays."""
 
 import pytest
 
@@ -14,13 +14,13 @@ from tests.flow.test_policies import CELLS, REFUSED
 
 @pytest.fixture
 def vm(proxy):
-    return proxy.lab.vsphere.vm("web01")
+    return proxy.vm("web01")
 
 
-def token_of(proxy, vm, **changes) -> str:
+def token_of(context, machine, **changes) -> str:
     fields = {
         "job": "earlier", "proxy": StateDirectory.default().proxy_id,
-        "vcenter": proxy.lab.vsphere.about.instanceUuid, "vm": vm.id,
+        "vcenter": context.lab.vsphere.instance_uuid, "vm": machine.id,
     }  # fmt: skip
     return OwnershipToken(**{**fields, **changes}).to_description()
 
@@ -108,7 +108,7 @@ class TestMountPoint:
 
     def test_a_partial_one_of_a_dead_job_counts(self, proxy, path, vm):
         marker = mounts.Marker(
-            job="dead", proxy=StateDirectory.default().proxy_id, vcenter=proxy.lab.vsphere.about.instanceUuid,
+            job="dead", proxy=StateDirectory.default().proxy_id, vcenter=proxy.lab.vsphere.instance_uuid,
             vm=vm.id, vm_name="web01", snapshot_policy="automatic", contents=["scsi0-0.vmdk"],
         )  # fmt: skip
         mounts.create(mounts.partial(path), marker)
