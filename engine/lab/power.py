@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim, vmodl
 
-from engine.lab.snapshots import Progress
+from engine.lab.definition import Definition
+from engine.lab.snapshots import Progress, Snapshot
+from engine.lab.tasks import Task
 
 if TYPE_CHECKING:
     from engine.lab.vm import VM
@@ -175,12 +177,13 @@ def unregister(vm: VM, ctx: Any) -> None:
     vm.post(ctx, vim.event.VmRemovedEvent, f"Removed {vm.name} from inventory", template=False)
 
 
-def register(folder: Any, ctx: Any, path: str, name: str | None, as_template: bool, pool: Any, host: Any) -> Any:
+def register(  # noqa: PLR0917 - as on the wire
+    folder: Any, ctx: Any, path: str, name: str | None, as_template: bool, pool: Any, host: Any
+) -> Any:
     """Folder.RegisterVM_Task: bring a VM back whose .vmx lies at `path`, under a new moref; its reference.
 
     NotFound when no such file is known, AlreadyExists when it is registered."""
-    from engine.lab.tasks import Task
-    from engine.lab.vm import VM
+    from engine.lab.vm import VM  # noqa: PLC0415 - VMs know their power operations
 
     lab = folder.lab
 
@@ -194,10 +197,11 @@ def register(folder: Any, ctx: Any, path: str, name: str | None, as_template: bo
         owner = lab.find(host) if host else lab.find(lab.find(pool).props["owner"]).hosts[0] if pool else old.host
         new = VM(
             lab, name or old.name, folder, old.home.datastore, owner, lab.find(pool) if pool else old.pool,
-            definition=old.definition, power="poweredOff", tools=old.tools, ip=old.addresses, hostname=old.hostname,
+            definition=Definition(old.name), power="poweredOff", tools=old.tools, ip=old.addresses, hostname=old.hostname,
             directory=old.home.directory, identity=(old.uuid, old.instance_uuid), contents=old.on_datastore,
         )  # fmt: skip
         _adopt(new, old)
+        new.definition = old.definition
         new.definition.name = name or old.name
         new.definition.template = as_template
         new.updated("name", "config", "snapshot", "summary", "layoutEx")
@@ -208,8 +212,6 @@ def register(folder: Any, ctx: Any, path: str, name: str | None, as_template: bo
 
 def _adopt(new: VM, old: VM) -> None:
     """Disks and snapshots move to the VM's new object; snapshots get new morefs, as on a real server."""
-    from engine.lab.snapshots import Snapshot
-
     new.store, new.next_snapshot = old.store, old.next_snapshot
     successors: dict[Any, Snapshot] = {}
     for snapshot in old.snapshots:

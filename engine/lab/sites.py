@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,7 @@ class Site:
         known = definition or Definition(name)
         known.change_tracking = change_tracking
         label = f"{self.datacenter.name}/{name}"
-        identity = (stable_id(vsphere, f"bios/{label}"), stable_id(vsphere, f"instance/{label}"))
+        identity = (str(vsphere.stable_uuid(f"bios/{label}")), str(vsphere.stable_uuid(f"instance/{label}")))
         vm = VM(
             vsphere, name, place, store, self.compute.hosts[host], self.compute.pool, definition=known,
             identity=identity, contents=contents, **state,
@@ -52,15 +51,6 @@ class Site:
         return vm
 
 
-def stable_id(vsphere: VSphere, name: str) -> str:
-    """A UUID that stays the same for this lab and name."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{vsphere.instance_uuid}/{name}"))
-
-
 def add_datastore(vsphere: VSphere, name: str, datacenter: Any, kind: Any = "VMFS", capacity: int = 2 << 40) -> Any:
-    """A datastore in a directory of its own below the state, with ids that survive a restart."""
-    identity = stable_id(vsphere, name)
-    return Datastore(
-        vsphere, name, datacenter, vsphere.state / "datastores" / name, kind=kind, capacity=capacity,
-        volume_id=identity, device=f"naa.6{identity.replace('-', '')[:31]}",
-    )  # fmt: skip
+    """A datastore in a directory of its own below the state."""
+    return Datastore(vsphere, name, datacenter, vsphere.state / "datastores" / name, kind=kind, capacity=capacity)

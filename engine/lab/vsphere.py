@@ -76,6 +76,7 @@ class VSphere(Registry):
         self.instance_uuid = instance_uuid or str(uuid.uuid4())
         self.dialect = wire.Dialect(version)
         self.closing = False
+        self.page_limit: int | None = None  # objects in one RetrievePropertiesEx, whatever the client asks for
         self._caller = threading.local()
         self.certificate = authority.issue("esx.lab" if esx else "vcenter.lab")
         self.thumbprint = self.certificate.sha1
@@ -87,6 +88,7 @@ class VSphere(Registry):
         self.leases = Leases()
         self.service_tickets = ServiceTickets()
         self.unregistered: dict[str, Any] = {}  # VMs taken out of the inventory, by the path of their .vmx
+        self.loose_disks: dict[str, Any] = {}  # disks that no VM has but whose files exist, by the path of their .vmdk
         self.persistence: Any = None  # saves what changes (set once the state has been loaded)
         self.recorder: Any = None  # takes the raw image of every disk that a snapshot freezes (record=True)
         self.root = Folder(
