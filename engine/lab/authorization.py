@@ -173,10 +173,6 @@ class Access:
             return False
         return self.roles[mine[0].role].privileges >= SYSTEM
 
-    def missing(self, user: str, mo: MO, privileges: Iterable[str]) -> list[str]:
-        have = self.privileges(user, mo)
-        return [p for p in privileges if p not in have]
-
     def demand(self, user: str, checks: Iterable[tuple[MO, str]]) -> None:
         """Raises NoPermission that names every object and privilege that lacks."""
         lacking: dict[str, tuple[MO, list[str]]] = {}

@@ -216,6 +216,7 @@ class PropertyCollector(MO):
     def _page(self, ctx: Any, contents: list[Any], size: int | None) -> Any:
         if size is not None and size <= 0:
             raise vmodl.fault.InvalidArgument(invalidProperty="maxObjects")
+        size = min((n for n in (size, self.lab.page_limit) if n is not None), default=None)
         if not contents:
             return None
         result = PC.RetrieveResult(objects=contents[:size])

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from pyVmomi import VmomiSupport, vim, vmodl
+from pyVmomi import VmomiSupport, vmodl
 
 from engine.lab import wire
 
@@ -199,9 +199,7 @@ def _names(objects: tuple[Any, ...]) -> tuple[str, ...]:
             names.append(thing)
         elif thing is not None:
             names.append(thing.id)
-            name = thing.props.get("name")
-            if isinstance(name, str):
-                names.append(name)
-            elif isinstance(thing.props.get("vm"), vim.VirtualMachine):  # a snapshot answers for its VM, too
-                names.append(thing.props["vm"]._moId)
-    return tuple(names)
+            entity = thing.lab.entity_of(thing)  # a snapshot or task answers for its VM, too
+            if entity is not None:
+                names += [entity.id, entity.props["name"]]
+    return tuple(dict.fromkeys(names))

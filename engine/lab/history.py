@@ -16,7 +16,6 @@ class HistoryCollector(MO):
     """`filter` is the collector's filter spec; subclasses say which `items` (oldest first) it selects."""
 
     vim: ClassVar[Any] = vim.HistoryCollector
-    touches: ClassVar[str] = "latestPage"
 
     def __init__(self, lab: Any, filter: Any) -> None:
         super().__init__(lab, filter=filter)

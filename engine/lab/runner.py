@@ -14,15 +14,11 @@ from engine.lab.embedded import Lab
 def main(arguments: list[str] | None = None) -> int:
     """Run the lab until SIGTERM or SIGINT, then save its state and return 0."""
     options = _parser().parse_args(arguments)
-    lab = Lab.start(
-        options.state,
-        seed="demo" if options.vms is None else options.vms,
-        port=options.port,
-        nfc_port=options.nfc_port,
-        esx=options.esx,
-        guest=not options.no_guest,
-        record=options.record,
-    )
+    try:
+        lab = _start(options)
+    except OSError as error:  # a port in use, a state directory that cannot be written
+        sys.stderr.write(f"the lab cannot start: {error}\n")
+        return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: lab.stop_requested.set())
     try:
@@ -32,6 +28,18 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         lab.close()
     return 0
+
+
+def _start(options: argparse.Namespace) -> Lab:
+    return Lab.start(
+        options.state,
+        seed="demo" if options.vms is None else options.vms,
+        port=options.port,
+        nfc_port=options.nfc_port,
+        esx=options.esx,
+        guest=not options.no_guest,
+        record=options.record,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

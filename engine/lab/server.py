@@ -162,8 +162,8 @@ class Request(http.server.BaseHTTPRequestHandler):
         try:
             body = self.body_stream().read_all(LARGEST_CALL)
         except ValueError:
-            self.close_connection = True
-            self.reply(413, headers=[("Connection", "close")])
+            self.close_connection = True  # too long, or not what its headers say
+            self.reply(400, headers=[("Connection", "close")])
             return
         ctx = self.context()
         answer = soap.answer(ctx, body, self.headers.get("SOAPAction"))

@@ -6,7 +6,7 @@ import sys
 import traceback
 from typing import Any
 
-from pyVmomi import vim, vmodl
+from pyVmomi import VmomiSupport, vim, vmodl
 
 from engine.lab import wire
 from engine.lab.sessions import Session
@@ -26,10 +26,6 @@ class Context:
         self.session: Any = session
         self.host, self.address, self.agent = host, address, agent
         self.fresh_cookie: str | None = None
-
-    @property
-    def user(self) -> str:
-        return self.session.user
 
     def begin(self, session: Session) -> None:
         """The call has logged in: its answer carries the cookie."""
@@ -72,7 +68,8 @@ def dispatch(ctx: Context, call: wire.Call) -> tuple[Any, str]:
     else:
         ctx.session.count_call()
     mo = lab.find(call.this)
-    rule = lab.faults.hit(name, "call", mo, *(a for a in call.arguments.values() if isinstance(a, str)))
+    about = [lab.objects.get(a._moId) for a in call.arguments.values() if isinstance(a, VmomiSupport.ManagedObject)]
+    rule = lab.faults.hit(name, "call", mo, *about)
     if rule is not None and rule.action == "drop":
         return None, "before"
     _refuse_on_free_edition(lab, call.info)
@@ -101,9 +98,11 @@ def _demand_public(lab: Any, call: wire.Call) -> None:
 
 def _refuse_on_free_edition(lab: Any, info: Any) -> None:
     """The free ESXi reads, and refuses every write (facts/vsphere-backup.md 3.2)."""
+    if not lab.free_edition:
+        return
     privilege = info.privId or "System.View"
-    writes = info.isTask if isinstance(info.isTask, bool) else False
-    if lab.free_edition and (writes or not privilege.startswith(("System.", "Sessions.", "Datastore.Browse"))):
+    starts_task = info.isTask and not info.wsdlName.startswith("SearchDatastore")
+    if starts_task or not privilege.startswith(("System.", "Sessions.")):
         raise vim.fault.RestrictedVersion(
             msg="Current license or ESXi version prohibits execution of the requested operation."
         )

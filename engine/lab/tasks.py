@@ -101,6 +101,7 @@ class Task(MO):
             self.done.set()
             self.set("info.state", "success" if error is None else "error")
             self.touch("info")
+            self.lab.task_changed()
 
     def CancelTask(self, ctx: Any) -> None:
         with self.lab.cond:
@@ -187,7 +188,6 @@ _TASK_TIMES = {"queuedTime": "queueTime", "startedTime": "startTime", "completed
 
 class TaskManager(MO):
     vim = vim.TaskManager
-    cached = ()
 
     def __init__(self, lab: Any, moid: str) -> None:
         super().__init__(lab, moid, maxCollector=32)

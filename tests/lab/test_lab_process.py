@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import ssl
 import subprocess
@@ -57,6 +58,14 @@ def test_shutdown_over_the_control_endpoint(child: tuple[subprocess.Popen[str], 
     assert connection.getresponse().status == 200
     connection.close()
     assert process.wait(20) == 0
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
+    with Lab.start(tmp_path / "first", seed="empty", guest=False) as lab:
+        arguments = [sys.executable, "-m", "engine.lab", "--state", str(tmp_path / "second"), "--port", str(lab.port)]
+        done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"the lab cannot start: .*in use.*\n", done.stderr)
 
 
 def test_an_esxi_host(tmp_path: Path) -> None:

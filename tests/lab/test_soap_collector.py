@@ -59,6 +59,18 @@ def test_a_cancelled_retrieval_has_no_further_pages(content: Any) -> None:
         collector.ContinueRetrievePropertiesEx(page.token)
 
 
+def test_the_server_may_page_unasked(lab: Lab, content: Any) -> None:
+    """The API allows it, and a client that ignores the token loses rows."""
+    spec = view_spec(content, vim.VirtualMachine, ["name"])
+    lab.vsphere.page_limit = 2
+    try:
+        page = content.propertyCollector.RetrievePropertiesEx([spec], PC.RetrieveOptions())
+        assert len(page.objects) == 2
+        assert page.token
+    finally:
+        lab.vsphere.page_limit = None
+
+
 def test_a_path_that_does_not_exist(content: Any) -> None:
     with pytest.raises(vmodl.query.InvalidProperty):
         properties(content.rootFolder, "nosuch")
@@ -229,6 +241,7 @@ def test_list_views(content: Any, site: Site) -> None:
 
 def test_a_thousand_vms_are_watched_cheaply(lab: Lab, content: Any, site: Site) -> None:
     """Counts work, not time: an update reads only what has changed."""
+    lab.vsphere.persistence.saving = False
     for number in range(1000):
         site.vm(f"many{number:04d}", contents=False)
     watcher = Watcher(content, vim.VirtualMachine, ["name", "config.version", "runtime.powerState"])

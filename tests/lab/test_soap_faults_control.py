@@ -121,6 +121,22 @@ def test_rules_over_the_control_endpoint(lab: Lab) -> None:
     instance.CurrentTime()
 
 
+def test_a_fault_at_login_leaves_no_password_in_the_log(lab: Lab) -> None:
+    lab.faults.add(Rule("Login", fault="vmodl.fault.SystemError"))
+    with pytest.raises(vmodl.fault.SystemError):
+        login(lab)
+    assert lab.password not in repr(lab.faults.log)
+
+
+def test_a_snapshot_answers_for_its_vm(lab: Lab, site: Site) -> None:
+    vm = site.vm("web01")
+    instance = login(lab)
+    snapshot = finish(ref(vim.VirtualMachine, vm.id, instance).CreateSnapshot_Task("x", "", False, False))
+    lab.faults.add(Rule("RemoveSnapshot_Task", object="web01", fault="TaskInProgress"))
+    with pytest.raises(vim.fault.TaskInProgress):
+        snapshot.RemoveSnapshot_Task(False)
+
+
 def test_sessions_over_the_control_endpoint(lab: Lab) -> None:
     instance = login(lab)
     assert control(lab, "GET", "")[1]["sessions"][0]["user"] == lab.user
