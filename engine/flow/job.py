@@ -128,7 +128,8 @@ def _job(
 
 
 def open_session(settings: Settings, report: Reporter, prompt: Prompt | None) -> Session:
-    """A logged-in session as the settings say. Raises ConfigError (also for what the rules forbid), TrustError, ConnectError, LoginError."""
+    """A logged-in session as the settings say. Raises ConfigError (also for what the rules forbid), TrustError,
+    ConnectError, LoginError."""
     require_runnable(settings)
     return connect(
         settings.HOST,

@@ -36,7 +36,14 @@ class LeaseExporter:
         disk, expected = self._frozen[key], self._frozen[key].allocated or 0
         passed_on = watch(disk, self.transport, expected, report)
         device = next(device for device in lease.devices if device.device_key == key)
-        stream = LeaseStream(device, session=self._job.session, lease=lease, report=report, cancel=self._job.cancel)
+        stream = LeaseStream(
+            device,
+            session=self._job.session,
+            lease=lease,
+            report=report,
+            cancel=self._job.cancel,
+            timeout=self._job.settings.HTTP_TIMEOUT,
+        )
         try:
             with stream:
                 image = store_stream(

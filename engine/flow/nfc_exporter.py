@@ -13,7 +13,7 @@ from engine.image.direct_output import keep_free
 from engine.image.pipeline import export
 from engine.points.naming import disk_file
 from engine.reporter import Reporter
-from engine.transport.nfc.source import open_nfc
+from engine.transport.nfc.source import Patience, open_nfc
 from engine.vsphere.disks import Disk
 from engine.vsphere.tickets import read_ticket
 
@@ -79,4 +79,5 @@ class NfcExporter:
             requests=settings.NFC_REQUESTS,
             report=report,
             cancel=job.cancel,
+            patience=Patience(timeout=settings.HTTP_TIMEOUT),
         )

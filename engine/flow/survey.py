@@ -48,7 +48,7 @@ def make_plan(job: JobContext, moref: str) -> Plan:
     snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm, found))
     lacking = _missing(job, vm, ["snapshot", settings.TRANSPORT_MODE])
     obstacles.guard(lambda: _check_privileges(vm, lacking))
-    lacking_for_files = _missing(job, vm, ["configuration files"])
+    lacking_for_files = _missing(job, vm, ["configuration files", "ovf descriptor"])
     return Plan(
         vm=vm,
         disks=disks,
@@ -176,7 +176,7 @@ def _warnings(
     job: JobContext, vm: VirtualMachine, space: Space, lacking_for_files: tuple[tuple[str, str], ...]
 ) -> list[str]:
     warnings = [
-        f"The user lacks {privilege} on {entity}: the .vmx and .nvram files can't be saved."
+        f"The user lacks {privilege} on {entity}: the VM's configuration (.vmx, .nvram, .ovf) can't be saved whole."
         for entity, privilege in lacking_for_files
     ]
     if vm.consolidation_needed:

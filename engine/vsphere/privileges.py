@@ -27,6 +27,7 @@ BACKUP_PRIVILEGES: dict[str, tuple[Need, ...]] = {
     "enable changed block tracking": (Need("vm", ("VirtualMachine.Config.ChangeTracking",)),),
     "changed areas": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomRead",)),),
     "configuration files": (Need("datastore", ("Datastore.Browse", "Datastore.FileManagement")),),
+    "ovf descriptor": (Need("vm", ("VApp.Export",)),),
     "nbd": (Need("vm", _NFC),),
     "nbdssl": (Need("vm", _NFC),),
     "https": (Need("vm", ("VApp.Export",)),),

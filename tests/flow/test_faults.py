@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -233,7 +234,7 @@ class TestTarget:
         real = os.pwrite
 
         def failing(fd, data, offset):
-            if os.readlink(f"/proc/self/fd/{fd}").startswith(str(proxy.root)):
+            if Path(f"/proc/self/fd/{fd}").readlink().is_relative_to(proxy.root):
                 raise OSError(code, os.strerror(code))
             return real(fd, data, offset)
 

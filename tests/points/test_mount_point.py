@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from engine.errors import PolicyError, TargetError
@@ -86,7 +84,7 @@ def test_a_strangers_file_inside_stops_the_whole_removal(root):
     (path / "diary.txt").write_text("not ours")
     with pytest.raises(PolicyError, match=r"diary\.txt"):
         mounts.remove(path, marker(), root)
-    assert sorted(os.listdir(path)) == ["diary.txt", mounts.MARKER, "vm.vmx"]
+    assert sorted(entry.name for entry in path.iterdir()) == ["diary.txt", mounts.MARKER, "vm.vmx"]
 
 
 def test_a_symlink_under_an_expected_name_stops_the_removal(root):
