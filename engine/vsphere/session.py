@@ -156,6 +156,9 @@ class Session:
                 raise self._refused
             if self._closing.is_set():
                 raise SessionLost(f"The session with {self.host} has been closed.", transient=False)
+            if self.generation:
+                # A session that half lives answers a second login with InvalidLogin, as if the password were wrong.
+                self.stub.session_cookie = Secret("")
             try:
                 user = self.content.sessionManager.Login(self._username, self._password.reveal(), None)
             except vmodl.MethodFault as fault:

@@ -21,11 +21,11 @@ from engine.errors import (
 from engine.lab import Lab
 from engine.lab.faults import Rule
 from engine.reporter import silent
-from engine.vsphere import datastore_files, snapshots
+from engine.vsphere import datastore_files, snapshots, tasks
 from engine.vsphere.inventory import VirtualMachine, inventory, read_vm
 from engine.vsphere.lease import ExportLease
 from engine.vsphere.privileges import missing, wanted
-from engine.vsphere.properties import Ref
+from engine.vsphere.properties import Ref, collect
 from engine.vsphere.session import Session
 from engine.vsphere.tickets import read_ticket
 from tests.vsphere.conftest import Journal, log_in
@@ -76,7 +76,25 @@ def test_an_act_whose_answer_is_lost_is_not_repeated(
         make(session, vm)
     assert not caught.value.transient
     assert session.generation == 1
+    tasks.await_running(session, vm.moref, silent(), kind="VirtualMachine.createSnapshot")
     assert len(snapshots.read(session, vm.moref)) == (1 if action == "drop-after" else 0)
+
+
+def test_a_task_whose_start_was_not_answered_is_waited_for(lab: Lab, session: Session, vm: VirtualMachine) -> None:
+    lab.faults.add(Rule(point="CreateSnapshotEx_Task", action="drop-after"))
+    lab.faults.add(Rule(point="CreateSnapshotEx_Task", phase="task", action="delay", delay=0.5))
+    with pytest.raises(ConnectError):
+        make(session, vm)
+    tasks.await_running(session, vm.moref, silent(), kind="VirtualMachine.createSnapshot")
+    assert len(snapshots.read(session, vm.moref)) == 1
+
+
+def test_a_walk_starts_again_in_a_new_session(lab: Lab, session: Session) -> None:
+    whole = {row.ref for row in collect(session, "VirtualMachine", ["name"])}
+    lab.faults.add(Rule(point="ContinueRetrievePropertiesEx", fault="NotAuthenticated"))
+    rows = [row.ref for row in collect(session, "VirtualMachine", ["name"], page=1)]
+    assert len(rows) == len(set(rows)) == len(whole)
+    assert session.generation == 2
 
 
 @pytest.mark.parametrize("action", ["drop", "drop-after"])
