@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.lab.bitmap import BLOCK, BlockMap
-from engine.lab.layers import Layer, Pin, locate_blocks, pieces, read_chain
+from engine.lab.layers import Layer, Pin, pieces, read_chain
 from engine.lab.tracking import ChangeTracking
 
 READERS_PATIENCE = 10.0  # seconds a merge waits for file handles on the image that it changes
@@ -387,15 +387,6 @@ class DiskHandle:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def data_pieces(disk: Disk, level: Layer | None) -> Iterator[tuple[int, int, Layer]]:
-    """(offset, length, layer) of an image's contents, for a copy file by file."""
-    layers = disk.chain(level)
-    for offset, length in pieces(disk.allocated(level)):
-        for first, stop, layer in locate_blocks(layers, offset // BLOCK, -(-(offset + length) // BLOCK)):
-            low, high = max(first * BLOCK, offset), min(stop * BLOCK, offset + length)
-            yield low, high - low, layer
 
 
 def _no_progress(done: int, total: int) -> None:

@@ -1,13 +1,15 @@
-"""Raw copies of the disks that snapshots freeze: what a test compares a backup with, also after the snapshot is gone."""
+"""Raw copies of the disks that snapshots freeze: what a test compares a backup with, also when the snapshot is gone."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.lab.disks import Disk, data_pieces
-from engine.lab.layers import Layer
+from engine.lab.bitmap import BLOCK
+from engine.lab.disks import Disk
+from engine.lab.layers import Layer, locate_blocks, pieces
 
 if TYPE_CHECKING:
     from engine.lab.snapshots import Snapshot
@@ -45,7 +47,7 @@ def copy_image(disk: Disk, level: Layer | None, target: Path) -> None:
     try:
         os.ftruncate(descriptor, disk.capacity)
         with disk.open(level) as handle:
-            for offset, length, layer in data_pieces(disk, handle.level):
+            for offset, length, layer in _pieces(disk, handle.level):
                 _copy(layer, descriptor, offset, length)
     finally:
         os.close(descriptor)
@@ -53,10 +55,19 @@ def copy_image(disk: Disk, level: Layer | None, target: Path) -> None:
 
 
 def _copy(layer: Layer, target: int, offset: int, length: int) -> None:
-    """In the kernel; blocks that the block map rounds up beyond the data become holes' zeros, which is what they are."""
+    """In the kernel. A file that was never written holds zeros, as the target already does."""
     source = layer.file()
     while source is not None and length:
         count = os.copy_file_range(source, target, length, offset, offset)
         if count == 0:
             return
         offset, length = offset + count, length - count
+
+
+def _pieces(disk: Disk, level: Layer | None) -> Iterator[tuple[int, int, Layer]]:
+    """(offset, length, layer) of an image's contents, for a copy file by file."""
+    layers = disk.chain(level)
+    for offset, length in pieces(disk.allocated(level)):
+        for first, stop, layer in locate_blocks(layers, offset // BLOCK, -(-(offset + length) // BLOCK)):
+            low, high = max(first * BLOCK, offset), min(stop * BLOCK, offset + length)
+            yield low, high - low, layer

@@ -60,17 +60,19 @@ def disk_device(slot: DiskSlot, disk: Disk, level: Layer | None, change_id: str 
 
 
 def backing(slot: DiskSlot, disk: Disk, level: Layer, change_id: str | None) -> Any:
-    """The backing of an image with its chain of parents, as vCenter shows it: the change id only on the image itself."""
+    """The backing of an image with its chain of parents; the change id only on the image itself, as vCenter has it."""
     if disk.borrowed is not None:
         return _one_backing(slot, disk, disk.file(), disk.borrowed.disk, level)
-    made = None
+    made: Any = None
     for layer in reversed(disk.chain(level)):
         made = _one_backing(slot, disk, disk.file(layer), disk, layer, parent=made)
     made.changeId = change_id
     return made
 
 
-def _one_backing(slot: DiskSlot, disk: Disk, file: str, source: Disk, layer: Layer, parent: Any = None) -> Any:
+def _one_backing(  # noqa: PLR0917 - one row of a table
+    slot: DiskSlot, disk: Disk, file: str, source: Disk, layer: Layer, parent: Any = None
+) -> Any:
     common = {
         "fileName": file,
         "datastore": disk.place.datastore.ref,

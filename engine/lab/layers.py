@@ -96,7 +96,7 @@ class Layer:
                 raise OSError(errno.EIO, "the disk file is shorter than the disk", str(self.path))
             done += count
 
-    def write(self, data: bytes | memoryview, offset: int) -> None:
+    def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         descriptor = self.file(create=True)
         assert descriptor is not None
         view = memoryview(data)

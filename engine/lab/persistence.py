@@ -20,6 +20,7 @@ from engine.lab.bitmap import BlockMap
 from engine.lab.definition import Definition
 from engine.lab.disks import Borrowed, Disk, Place
 from engine.lab.layers import Layer, Pin
+from engine.lab.reconfigure import find_disk
 from engine.lab.snapshots import Snapshot
 from engine.lab.tracking import ChangeTracking
 from engine.lab.vm import VM
@@ -70,10 +71,9 @@ class Persistence:
     def close(self, vms: list[VM]) -> None:
         """The lab ends regularly: no guest writes any more."""
         for vm in vms:
-            self.save(vm, maps=True, durable=False)
+            self.save(vm, maps=True, durable=vm.on_datastore)
             for disk in vm.store.values():
                 disk.close()
-        os.sync()
         replace_file(self.directory / CLEAN, b"")
         self.saving = False
 
@@ -320,8 +320,6 @@ class _Loader:
 
     def attach_borrowed(self) -> None:
         """Hot-added disks show their source again."""
-        from engine.lab.reconfigure import find_disk
-
         for vm, disk, file in self.owed:
             found = find_disk(self.vsphere, file)
             if found is not None:

@@ -74,7 +74,9 @@ def _refuse_lent_disks(vm: VM) -> None:
             )
 
 
-def change(vm: VM, ctx: Any, method: str, verb: str, state: str, event: Any) -> Any:
+def change(  # noqa: PLR0917 - a row of the table that the wire methods are
+    vm: VM, ctx: Any, method: str, verb: str, state: str, event: Any
+) -> Any:
     """Power on, off or suspend; refused while a lease holds the VM."""
     vm.refuse_while_leased()
     origins = {
@@ -194,11 +196,12 @@ def register(  # noqa: PLR0917 - as on the wire
         if old is None:
             raise vim.fault.NotFound(msg=f"The object or item referred to could not be found: {path}")
         task.progress(50)
-        owner = lab.find(host) if host else lab.find(lab.find(pool).props["owner"]).hosts[0] if pool else old.host
+        owner = lab.find(pool) if pool else old.pool
+        runner = lab.find(host) if host else lab.find(owner.props["owner"]).hosts[0]
         new = VM(
-            lab, name or old.name, folder, old.home.datastore, owner, lab.find(pool) if pool else old.pool,
-            definition=Definition(old.name), power="poweredOff", tools=old.tools, ip=old.addresses, hostname=old.hostname,
-            directory=old.home.directory, identity=(old.uuid, old.instance_uuid), contents=old.on_datastore,
+            lab, name or old.name, folder, old.home.datastore, runner, owner,
+            definition=Definition(old.name), power="poweredOff", tools=old.tools, ip=old.addresses,
+            hostname=old.hostname, directory=old.home.directory, identity=(old.uuid, old.instance_uuid), contents=old.on_datastore,
         )  # fmt: skip
         _adopt(new, old)
         new.definition = old.definition

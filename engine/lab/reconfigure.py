@@ -168,14 +168,15 @@ def _add_disk(vm: VM, change: Any, keys: dict[int, int]) -> None:
 
 
 def _controller_for(definition: Definition, device: Any, keys: dict[int, int]) -> Controller | None:
-    if device.controllerKey is None:
+    key: int | None = device.controllerKey
+    if key is None:
         return None
-    found = definition.controller(keys.get(device.controllerKey, device.controllerKey))
+    found = definition.controller(keys.get(key, key))
     if found is not None:
         return found
-    if 1000 <= device.controllerKey <= HIGHEST_SCSI_KEY and not definition.controllers:
-        return definition.add_controller(bus=device.controllerKey - 1000)
-    raise _bad_device("device.controllerKey", f"no controller has the key {device.controllerKey}")
+    if 1000 <= key <= HIGHEST_SCSI_KEY and not definition.controllers:
+        return definition.add_controller(bus=key - 1000)
+    raise _bad_device("device.controllerKey", f"no controller has the key {key}")
 
 
 def _new_disk(vm: VM, device: Any) -> Disk:

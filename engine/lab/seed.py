@@ -30,10 +30,8 @@ def plant(vsphere: VSphere, seed: str | int) -> None:
     its own."""
     persistence = Persistence(vsphere.state / "vms")
     chosen = _remember(vsphere.state / "seed", str(seed))
-    if chosen == "demo" and not vsphere.esx:
-        places = demo_inventory.frame(vsphere)
-    else:
-        places = {"Lab": _plain_frame(vsphere)}
+    as_demo = chosen == "demo" and not vsphere.esx
+    places = demo_inventory.frame(vsphere) if as_demo else {"Lab": _plain_frame(vsphere)}
     marks = persistence.directory
     if persistence.exists():
         persistence.load(vsphere, lambda disk, recipe: contents.owe(disk, recipe, marks))
@@ -41,7 +39,7 @@ def plant(vsphere: VSphere, seed: str | int) -> None:
         return
     persistence.saving = False
     vsphere.persistence = persistence
-    if chosen == "demo" and not vsphere.esx:
+    if as_demo:
         demo_inventory.populate(vsphere, places, marks)
     elif chosen in ("small", "demo"):
         _small(vsphere, places["Lab"], marks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pyVmomi import vim, vmodl
@@ -34,7 +34,7 @@ class Unwatched:
 
 
 class Snapshot(MO):
-    """A snapshot in the tree. `levels` holds, by device key, the frozen image of each disk that takes part, `change_ids`
+    """A snapshot in the tree. By device key, `levels` holds the frozen image of each disk that takes part, `change_ids`
     the change id of that moment (None: not tracked); `definition` is the VM's configuration as it was."""
 
     vim = vim.vm.Snapshot
@@ -58,7 +58,7 @@ class Snapshot(MO):
         super().__init__(vm.lab, moid, vm=vm.ref)
         self.vm, self.name, self.description, self.number, self.parent = vm, name, description, number, parent
         self.definition, self.state, self.quiesced = definition, state, quiesced
-        self.created = created or datetime.now(timezone.utc)
+        self.created = created or datetime.now(UTC)
         self.levels: dict[int, Layer] = {}
         self.change_ids: dict[int, str | None] = {}
         self.props["config"] = lambda: configuration.config_info(vm, self.definition, self.levels, self.change_ids)
@@ -112,7 +112,7 @@ class Snapshot(MO):
         self.vm.updated("snapshot")
 
     def ExportSnapshot(self, ctx: Any) -> Any:
-        from engine.lab import exporting  # the lease knows VMs; a VM needs it only here
+        from engine.lab import exporting  # noqa: PLC0415 - leases know VMs; a snapshot needs one only here
 
         return exporting.export(ctx, self.vm, self)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pyVmomi import vim
@@ -16,8 +16,6 @@ from engine.lab.inventory import Entity
 from engine.lab.layers import Layer
 from engine.lab.snapshots import Snapshot, Unwatched
 from engine.lab.tasks import Task
-
-TOOLS = ("running", "notRunning", "notInstalled")
 
 
 class VM(Entity):
@@ -33,7 +31,7 @@ class VM(Entity):
     cached = ("config", "snapshot", "capability")
     areas_per_answer = 2000  # extents that QueryChangedDiskAreas gives at once, as ESXi does; tests lower it
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - where it lives, then what it is
         self,
         lab: Any,
         name: str,
@@ -53,8 +51,8 @@ class VM(Entity):
         identity: tuple[str, str] | None = None,
         contents: bool = True,
     ) -> None:
-        """disks: capacities in bytes of thin disks. identity: (BIOS UUID, instance UUID). contents: False for a VM that
-        shall have no files before something is done with it."""
+        """disks: capacities in bytes of thin disks. tools: running, notRunning or notInstalled. identity:
+        (BIOS UUID, instance UUID). contents: False for a VM that has no files until something is written to it."""
         self.definition = Definition(name) if definition is None else definition
         self.uuid, self.instance_uuid = identity or (str(uuid.uuid4()), str(uuid.uuid4()))
         self.home = Place(datastore, directory or name.replace("/", "_").replace("%2f", "_"))
@@ -93,7 +91,7 @@ class VM(Entity):
             ),
             resourcePool=None if self.definition.template else self.pool.ref,
             environmentBrowser=vim.EnvironmentBrowser("envbrowser-1"),
-            datastore=lambda: self._datastores(),
+            datastore=self._datastores,
             network=lambda: [vim.Network(nic.network) for nic in self.definition.nics],
             config=lambda: configuration.config_info(self, self.definition, {}, self._live_change_ids()),
             capability=lambda: configuration.capability(self),
@@ -126,7 +124,7 @@ class VM(Entity):
     # -- state
     @staticmethod
     def now() -> datetime:
-        return datetime.now(timezone.utc)
+        return datetime.now(UTC)
 
     @property
     def name(self) -> str:
@@ -362,7 +360,7 @@ class VM(Entity):
         return changed_areas.query(self, found, deviceKey, startOffset, changeId)
 
     def ExportVm(self, ctx: Any) -> Any:
-        from engine.lab import exporting  # the lease knows VMs; a VM needs it only here
+        from engine.lab import exporting  # noqa: PLC0415 - leases know VMs; a VM needs one only here
 
         return exporting.export(ctx, self)
 
@@ -399,13 +397,3 @@ class VM(Entity):
 
     def MarkAsVirtualMachine(self, ctx: Any, pool: Any, host: Any = None) -> None:
         power.mark_as_virtual_machine(self, pool, host)
-
-
-def named(vms: Iterable[Any], name: str) -> VM:
-    """The VM of this name; KeyError when there is none, ValueError when there are several."""
-    found = [vm for vm in vms if isinstance(vm, VM) and vm.name == name]
-    if not found:
-        raise KeyError(name)
-    if len(found) > 1:
-        raise ValueError(f"{len(found)} VMs are called {name}")
-    return found[0]

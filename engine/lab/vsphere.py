@@ -168,6 +168,13 @@ class VSphere(Registry):
             current = self.parent_of(current)
         return "/".join(reversed(names))
 
+    def vm(self, name: str) -> Any:
+        """The VM of this name; LookupError when there is none, or more than one."""
+        found = [vm for vm in self.all_of(vim.VirtualMachine) if vm.name == name]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} VMs are called {name}")
+        return found[0]
+
     def datastore(self, name: str, datacenter: MO | None = None) -> Any:
         """The datastore of this name (in this datacenter), or None."""
         for store in self.all_of(vim.Datastore):

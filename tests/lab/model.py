@@ -41,8 +41,7 @@ def make_vm(vsphere: VSphere, name: str = "web01", disks: tuple[int, ...] = (8 *
 
 
 def named(vsphere: VSphere, name: str) -> VM:
-    (found,) = [vm for vm in vsphere.all_of(vim.VirtualMachine) if vm.name == name]
-    return found
+    return vsphere.vm(name)
 
 
 def run(vsphere: VSphere, reference: Any) -> Any:

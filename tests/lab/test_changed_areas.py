@@ -32,7 +32,7 @@ def vm(vsphere: VSphere) -> VM:
     return vm
 
 
-def change_id(snapshot: Snapshot, key: int = 2000) -> str | None:
+def change_id(snapshot: Snapshot, key: int = 2000) -> Any:
     return next(d for d in snapshot.value("config").hardware.device if d.key == key).backing.changeId
 
 
@@ -58,7 +58,7 @@ def blocks(extents: list[tuple[int, int]]) -> set[int]:
 
 @pytest.mark.parametrize("page", [1, 3, 2000])
 def test_increments_rebuild_every_image(vm: VM, page: int) -> None:
-    """Base plus changed areas is the next snapshot, whichever two are compared, also when snapshots between are gone."""
+    """Base plus changed areas is the next snapshot, whichever two are compared, also when those between are gone."""
     vm.areas_per_answer = page
     source, points = random.Random(page), list[tuple[str, bytes, set[int]]]()
     snapshot, written = None, set[int]()
