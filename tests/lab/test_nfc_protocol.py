@@ -428,7 +428,7 @@ def test_a_refused_session(world: World) -> None:
 @pytest.mark.parametrize(("action", "whole"), [("drop", 2), ("short", 2), ("drop-after", 3)])
 def test_a_connection_cut_at_the_third_fragment(world: World, tls: bool, action: str, whole: int) -> None:
     world.server.limits.reorder_every = 0
-    world.faults.add(Rule("nfc.read", action, "data", object="[[]ds[]] web/*", first=3, size=1000))
+    world.faults.add(Rule("nfc.read", action, "data", object="[ds] web/*", first=3, size=1000))
     client = world.client(tls=tls)
     handle = client.open("[ds] web/web.vmdk")
     client.ask_read(handle, 0, MIB)
