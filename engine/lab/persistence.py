@@ -39,6 +39,7 @@ class Persistence:
         self.directory = directory
         self.saving = True
         self.highest = {"vm": 0, "snapshot": 0}
+        self._saved: dict[str, bytes] = {}  # what each VM's document holds, not to write the same again
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def exists(self) -> bool:
@@ -53,7 +54,10 @@ class Persistence:
             self._count(mo.id)
         with vm.lab.cond:
             document = {"format": FORMAT, "highest": self.highest, **_vm_to_json(vm, maps=maps)}
-        replace_file(self.directory / f"{vm.id}.json", json.dumps(document).encode(), durable=durable)
+        data = json.dumps(document).encode()
+        if self._saved.get(vm.id) != data:
+            replace_file(self.directory / f"{vm.id}.json", data, durable=durable)
+            self._saved[vm.id] = data
 
     def _count(self, moid: str) -> None:
         prefix, _, number = moid.rpartition("-")
@@ -61,6 +65,7 @@ class Persistence:
 
     def forget(self, vm: VM) -> None:
         (self.directory / f"{vm.id}.json").unlink(missing_ok=True)
+        self._saved.pop(vm.id, None)
 
     def save_all(self, vms: list[VM]) -> None:
         """After seeding: everything at once, without waiting for the disk."""
@@ -136,7 +141,7 @@ def _vm_to_json(vm: VM, *, maps: bool) -> dict[str, Any]:
         "contents": vm.on_datastore,
         "next_snapshot": vm.next_snapshot,
         "definition": vm.definition.to_json(),
-        "disks": [_disk_to_json(disk, maps=maps) for disk in vm.store.values() if not disk.dead],
+        "disks": [_disk_to_json(disk, maps=maps) for disk in vm.store.values()],
         "snapshots": [_snapshot_to_json(snapshot) for snapshot in vm.snapshots],
         "current": vm.current.id if vm.current else None,
     }
@@ -163,6 +168,7 @@ def _disk_to_json(disk: Disk, *, maps: bool) -> dict[str, Any]:
             "kind": disk.kind,
             "provisioning": disk.provisioning,
             "uuid": disk.uuid,
+            "dead": disk.dead,
             "recipe": disk.recipe,
             "borrowed": disk.file() if disk.borrowed is not None else None,
             "top": layers.index(disk.top),
@@ -190,7 +196,7 @@ def _snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
     for key, level in snapshot.levels.items():
         slot = snapshot.definition.slot(key)
         disk = snapshot.vm.store.get(slot.disk) if slot else None
-        if disk is not None and not disk.dead:
+        if disk is not None and level.resolve() in disk.layers:
             levels[key] = disk.layers.index(level.resolve())
     return {
         "moid": snapshot.id,
@@ -267,7 +273,8 @@ class _Loader:
             self.owed.append((vm, disk, data["borrowed"]))
         disk.layers = self._layers(disk, data)
         disk.top = disk.layers[data["top"]]
-        if data["recipe"]:
+        disk.dead = data["dead"]
+        if data["recipe"] and not disk.dead:
             self.fill(disk, data["recipe"])
         if data["tracking"] is not None:
             disk.tracking = self._tracking(data["tracking"])

@@ -201,7 +201,8 @@ def register(  # noqa: PLR0917 - as on the wire
         new = VM(
             lab, name or old.name, folder, old.home.datastore, runner, owner,
             definition=Definition(old.name), power="poweredOff", tools=old.tools, ip=old.addresses,
-            hostname=old.hostname, directory=old.home.directory, identity=(old.uuid, old.instance_uuid), contents=old.on_datastore,
+            hostname=old.hostname, directory=old.home.directory, identity=(old.uuid, old.instance_uuid),
+            contents=old.on_datastore,
         )  # fmt: skip
         _adopt(new, old)
         new.definition = old.definition

@@ -57,7 +57,7 @@ def _device_privilege(change: Any) -> str:
 def apply(vm: VM, spec: Any) -> None:
     """Carry out a ConfigSpec. All or nothing, except that files once destroyed are gone."""
     with vm.lab.cond:
-        before, store = vm.definition.copy(), dict(vm.store)
+        before, store, loose = vm.definition.copy(), dict(vm.store), dict(vm.lab.loose_disks)
         keys: dict[int, int] = {}  # temporary (negative) device keys of this spec -> real ones
         try:
             for change in spec.deviceChange or ():
@@ -66,8 +66,10 @@ def apply(vm: VM, spec: Any) -> None:
         except BaseException:
             added = [disk for identity, disk in vm.store.items() if identity not in store]
             vm.definition, vm.store = before, store
+            vm.lab.loose_disks = loose
             for disk in added:
-                _discard(disk)
+                if disk not in loose.values():
+                    _discard(disk)
             raise
         if spec.changeTrackingEnabled is not None and vm.power == "poweredOff":
             vm.stun()
@@ -85,6 +87,8 @@ def _discard(disk: Disk) -> None:
 def _set_options(vm: VM, spec: Any) -> None:
     if spec.name == "":
         raise vim.fault.InvalidName(name="", msg="The name '' is invalid.")
+    if spec.name is not None and _name_taken(vm, spec.name):
+        raise vim.fault.DuplicateName(name=spec.name, object=vm.ref, msg=f"The name '{spec.name}' already exists.")
     if spec.changeTrackingEnabled and vm.definition.hardware_version < 7:
         raise vmodl.fault.NotSupported(msg="Change tracking needs hardware version 7.")
     for member, (name, _) in PLAIN_SETTINGS.items():
@@ -96,6 +100,11 @@ def _set_options(vm: VM, spec: Any) -> None:
             vm.definition.extra.pop(option.key, None)
         else:
             vm.definition.extra[option.key] = str(option.value)
+
+
+def _name_taken(vm: VM, name: str) -> bool:
+    siblings = vm.lab.parent_of(vm).children()
+    return any(sibling is not vm and sibling.props["name"] == name for sibling in siblings)
 
 
 def _change_device(vm: VM, change: Any, keys: dict[int, int]) -> None:
@@ -268,8 +277,8 @@ def _remove_disk(vm: VM, change: Any, keys: dict[int, int]) -> None:
             raise vim.fault.FileLocked(file=disk.file(), msg=f"Unable to access file {disk.file()} since it is locked")
         if disk.borrowed is not None:
             disk.borrowed.disk.destroy()
-        else:
-            disk.destroy()
+        elif not any(s.disk == disk.id for snapshot in vm.snapshots for s in snapshot.definition.disks):
+            disk.destroy()  # a snapshot that needs the files keeps them
     vm.definition.disks.remove(slot)
 
 

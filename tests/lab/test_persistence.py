@@ -144,6 +144,21 @@ def test_hot_added_disks_stay_attached(tmp_path: Path) -> None:
     end(again)
 
 
+def test_a_disk_that_a_proxy_destroyed_stays_dead(tmp_path: Path) -> None:
+    from tests.lab.test_reconfigure import change, disks, hot_add  # noqa: PLC0415 - its device specs
+
+    vsphere = model(tmp_path)
+    vm, proxy = make_vm(vsphere, disks=(SIZE,)), make_vm(vsphere, "proxy01")
+    vm.take_snapshot("_VCB-BACKUP_")
+    hot_add(vsphere, proxy, "[labstore] web01/web01.vmdk")
+    run(vsphere, proxy.ReconfigVM_Task(CTX, change("remove", disks(proxy)[-1], "destroy")))
+    vm.updated()
+    again = restarted(vsphere, tmp_path)
+    with pytest.raises(FileNotFoundError):
+        named(again, "web01").read(2000, 0, 1)
+    end(again)
+
+
 def test_destroyed_vms_stay_away(tmp_path: Path) -> None:
     vsphere = model(tmp_path)
     vm = make_vm(vsphere, power="poweredOff")

@@ -297,3 +297,25 @@ def test_templates(vsphere: VSphere, vm: VM) -> None:
         vm.PowerOnVM_Task(CTX)
     vm.MarkAsVirtualMachine(CTX, vm.pool.ref)
     run(vsphere, vm.PowerOnVM_Task(CTX))
+
+
+def test_a_failing_spec_keeps_files_that_no_vm_has(vsphere: VSphere, vm: VM, proxy: VM) -> None:
+    key = vm.add_disk(MIB)
+    vm.write(key, 0, b"kept")
+    vm.save()
+    (disk,) = [d for d in disks(vm) if d.key == key]
+    run(vsphere, vm.ReconfigVM_Task(CTX, change("remove", disk)))
+    good = vim.vm.device.VirtualDeviceSpec(operation="add", device=existing(disk.backing.fileName, "persistent"))
+    bad = vim.vm.device.VirtualDeviceSpec(operation="add", device=existing("[labstore] no/no.vmdk", unitNumber=6))
+    with pytest.raises(vim.fault.FileNotFound):
+        run(vsphere, proxy.ReconfigVM_Task(CTX, Spec(deviceChange=[good, bad])))
+    attached = hot_add(vsphere, proxy, disk.backing.fileName, mode="persistent")
+    assert proxy.read(attached.key, 0, 4) == b"kept"
+
+
+def test_names_are_unique_within_a_folder(vsphere: VSphere, vm: VM, proxy: VM) -> None:
+    with pytest.raises(vim.fault.DuplicateName):
+        run(vsphere, vm.ReconfigVM_Task(CTX, Spec(name=proxy.name)))
+    run(vsphere, vm.Rename_Task(CTX, "web02"))
+    assert vm.value("name") == "web02"
+    assert vm.disks[2000].file() == "[labstore] web01/web01.vmdk", "renaming moves no files"
