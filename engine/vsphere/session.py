@@ -20,6 +20,7 @@ from engine.secret import Secret
 from engine.vsphere import faults
 from engine.vsphere.connection import DROPPED, HttpStatus, Undecodable, connection_error
 from engine.vsphere.decoding import Ref
+from engine.vsphere.properties import get_one
 from engine.vsphere.soap import Stub, reference
 from engine.vsphere.trust import Trust, untrusted
 
@@ -82,6 +83,7 @@ class Session:
         self._refused: LoginError | None = None
         self._closing = threading.Event()
         self._keepalive: threading.Thread | None = None
+        self._instance_uuid = ""
 
     @property
     def is_vcenter(self) -> bool:
@@ -89,8 +91,11 @@ class Session:
 
     @property
     def instance_uuid(self) -> str:
-        """Which vCenter this is: morefs are unique only inside one. Empty on a standalone ESXi."""
-        return self.about.instanceUuid or ""
+        """Which server this is: morefs are unique only inside one. A standalone ESXi has no such id; its BIOS UUID
+        stands for it."""
+        if not self._instance_uuid:
+            self._instance_uuid = self.about.instanceUuid or _host_uuid(self)
+        return self._instance_uuid
 
     @property
     def api_version(self) -> tuple[int, ...]:
@@ -261,6 +266,11 @@ def _unreachable(error: Exception, host: str, port: int) -> VcbError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return untrusted(host, port, error.verify_message or "it does not verify")
     return connection_error(error, host, port)
+
+
+def _host_uuid(session: Session) -> str:
+    path = "hardware.systemInfo.uuid"
+    return get_one(session, Ref("HostSystem", "ha-host"), [path]).get(path, "")
 
 
 def _host_of(stub: Stub) -> str:
