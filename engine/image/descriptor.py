@@ -6,7 +6,7 @@ Source: VMware "Virtual Disk Format 5.0", "The Disk Descriptor File".
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.errors import ImageError
 from engine.image.sparse_header import SECTOR
@@ -48,6 +48,14 @@ class ExtentLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """The image that a child image completes: its CID, and where it lies, relative to the child's directory."""
+
+    cid: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Descriptor:
     """A parsed or a new descriptor. CIDs are 8 lower-case hex digits; `ddb` keys carry their `ddb.` prefix."""
 
@@ -66,6 +74,14 @@ class Descriptor:
     @property
     def has_parent(self) -> bool:
         return self.parent_cid != NO_PARENT
+
+    def child_of(self, parent: Parent | None) -> "Descriptor":
+        """The descriptor of a child image; itself when there is no parent."""
+        if parent is None:
+            return self
+        if set(parent.hint) & set('"\r\n'):
+            raise ImageError(f"The file name {parent.hint!r} cannot be written in a VMDK descriptor.")
+        return replace(self, parent_cid=_cid(parent.cid), parent_hint=parent.hint)
 
     def text(self) -> str:
         hint = [f'parentFileNameHint="{self.parent_hint}"'] if self.parent_hint else []

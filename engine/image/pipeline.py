@@ -7,7 +7,9 @@ Memory is bounded whatever the disk and however slow the target: (threads + 4) p
 
 import os
 import time
+from array import array
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +17,7 @@ from engine.cancel import CancelToken
 from engine.errors import ImageError
 from engine.extents import DiskSource, Extent, aligned, total
 from engine.image.crew import Crew
+from engine.image.descriptor import Parent
 from engine.image.direct_output import DirectOutput, Reserve
 from engine.image.flat import FlatWriter
 from engine.image.sparse_header import GRAIN, MAX_CAPACITY, SECTOR
@@ -23,8 +26,9 @@ from engine.image.written import Progress, WrittenImage, busiest
 
 ImageFormat = Literal["compact", "flat"]
 OnProgress = Callable[[Progress], None]
+OnHashes = Callable[[int, "array[int]"], None]
+"""Takes the number of a unit (32 MiB of the disk) and 512 grain hashes (`units.PackedUnit.hashes`), units ascending."""
 PROGRESS_INTERVAL = 0.2
-_WRITERS = {"compact": CompactWriter, "flat": FlatWriter}
 
 
 def default_threads() -> int:
@@ -42,13 +46,18 @@ def export(
     cancel: CancelToken,
     progress: OnProgress,
     reserve: Reserve | None = None,
+    parent: Parent | None = None,
+    hashes: OnHashes | None = None,
 ) -> WrittenImage:
     """Writes `target` (flat: the descriptor; the data go to `NAME-flat.vmdk` beside it) from `source`.
 
     Reads exactly the extents, widened to whole grains of 64 KiB and clipped to the disk, in reads of up to 2 MiB by
     several threads; all else is not read and reads back as zeros. `threads` encode (0: `default_threads`). `progress`
     is called from the calling thread, at most five times a second and once at the end. `reserve` is asked before each
-    block is written (`direct_output.keep_free`).
+    block is written (`direct_output.keep_free`). With a `parent` (compact only) the image is its child: all else is
+    what the parent holds, and grains of zeros are stored, since they hide the parent's data. A stored grain of zeros
+    takes 512 bytes; the format's entry for zeroed grains would take none, but needs header version 2, which is not
+    what streamOptimized readers of other makers know. `hashes` gets the grains' hashes as the data arrived.
 
     Raises what the source raises, `TargetFull`, `TargetError`, `ImageError` (a capacity that is not whole sectors;
     2 TiB of compressed data), `Cancelled`. Whatever it raises, its threads have ended and its files are gone.
@@ -59,13 +68,16 @@ def export(
     cancel.check()
     wanted = aligned(extents, GRAIN, capacity)
     clock = _Clock(total(wanted), cancel, progress)
-    writer = _WRITERS[format](target, capacity, reserve=reserve, pulse=clock.tick)
+    writer = _writer(target, capacity, format, parent, reserve=reserve, pulse=clock.tick)
     try:
-        crew = Crew(source, writer.new_encoder, wanted, threads or default_threads())
+        encoder = partial(writer.new_encoder, keep_zeros=parent is not None, hashed=hashes is not None)
+        crew = Crew(source, encoder, wanted, threads or default_threads())
         clock.watch(crew, writer.output)
         with cancel.on_cancel(crew.halt), crew:
             for unit in crew.in_order(clock.tick):
                 writer.append(unit)
+                if hashes is not None:
+                    hashes(unit.index, unit.hashes)
         files = writer.finish()
         last = clock.report()
     except BaseException:
@@ -75,6 +87,17 @@ def export(
         files=files, read=last.read, zero=last.zero, stored=last.stored, cid=writer.cid,
         bottleneck=last.bottleneck, busy=last.busy, seconds=clock.seconds,
     )  # fmt: skip
+
+
+def _writer(
+    target: Path, capacity: int, kind: ImageFormat, parent: Parent | None,
+    *, reserve: Reserve | None, pulse: Callable[[], None],
+) -> CompactWriter | FlatWriter:  # fmt: skip
+    if kind == "compact":
+        return CompactWriter(target, capacity, parent=parent, reserve=reserve, pulse=pulse)
+    if parent is not None:
+        raise ImageError("A flat image holds a whole disk; only a compact one can be the child of another.")
+    return FlatWriter(target, capacity, reserve=reserve, pulse=pulse)
 
 
 class _Clock:

@@ -12,7 +12,7 @@ from pathlib import Path
 from isal import isal_zlib
 
 from engine.errors import ImageError
-from engine.image.descriptor import Descriptor, ExtentLine, disk_database
+from engine.image.descriptor import Descriptor, ExtentLine, Parent, disk_database
 from engine.image.direct_output import DirectOutput, Reserve
 from engine.image.sparse_header import (
     GRAIN_MARKER,
@@ -65,12 +65,13 @@ class CompactWriter:
         target: Path,
         capacity: int,
         *,
+        parent: Parent | None = None,
         reserve: Reserve | None = None,
         pulse: Callable[[], None] | None = None,
     ) -> None:
         sectors = capacity // SECTOR
         extent = ExtentLine("RDONLY", sectors, "SPARSE", target.name)
-        descriptor = Descriptor("streamOptimized", (extent,), ddb=disk_database(capacity))
+        descriptor = Descriptor("streamOptimized", (extent,), ddb=disk_database(capacity)).child_of(parent)
         self.cid = descriptor.cid
         self._header = SparseHeader(sectors)
         room = self._header.descriptor_size * SECTOR

@@ -100,6 +100,16 @@ class StreamOptimizedImage:
         if batch:
             self._fetch(batch, offset, buffer)
 
+    def held(self, offset: int, length: int) -> Iterator[Extent]:
+        """The parts of this range that the image itself decides, zeroed grains included; of a child image, all else is
+        the parent's. Ascending, at grain boundaries but for the ends of the range."""
+        end = offset + length
+        for grain in range(offset // self._grain, -(-end // self._grain)):
+            table = self._table(grain // TABLE_ENTRIES)
+            if table and table[grain % TABLE_ENTRIES]:
+                start = max(grain * self._grain, offset)
+                yield Extent(start, min((grain + 1) * self._grain, end) - start)
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

@@ -11,6 +11,8 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import xxhash
+
 from engine.extents import Extent
 from engine.image.sparse_header import GRAIN, TABLE_BYTES, TABLE_ENTRIES, UNIT
 
@@ -34,12 +36,24 @@ class Unit:
 class PackedUnit:
     """An encoded unit. `grains` has 512 entries, 0 for grains that are not stored; what else they and `data` hold is
     between the encoder and the writer of one format. `zero` counts bytes that were read and lie in grains of zeros.
+    `hashes` has 512 entries as `grain_hash` gives them, 0 for grains that were not read; empty when none were wanted.
     """
 
     index: int
     grains: "array[int]"
     data: memoryview
     zero: int
+    hashes: "array[int]"
+
+
+ZERO_HASH = 1
+"""What stands for a grain of zeros in a list of hashes; 0 stands for a grain that is not in the list."""
+
+
+def grain_hash(content: bytes | memoryview) -> int:
+    """xxh3 (64 bits) of a whole grain that is not all zeros; never 0 or 1, which mean something else."""
+    value = xxhash.xxh3_64_intdigest(content)
+    return value if value > ZERO_HASH else value + 2
 
 
 class AlignedBytes:
@@ -69,22 +83,28 @@ class AlignedBytes:
 class UnitEncoder(ABC):
     """One thread's encoder. For each unit: `begin`, then `room` and `take` for each piece, then `end`.
 
-    A format says in `_store` how a grain that is not zero goes into `self.buffer` from `self.fill` on.
+    A format says in `_store` how a grain goes into `self.buffer` from `self.fill` on. `keep_zeros`: grains of zeros are
+    stored like any other, as a child image needs them (they hide what the parent holds). `hashed`: each grain is
+    hashed as it arrived.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_zeros: bool = False, hashed: bool = False) -> None:
+        self._keep_zeros, self._hashed = keep_zeros, hashed
         self._scratch = AlignedBytes(READ)
         self.buffer = memoryview(b"")
         self.fill = 0
         self._unit = 0
         self._zero = 0
         self._grains = array("I")
+        self._hashes = array("Q")
 
     def begin(self, unit: int, buffer: memoryview) -> None:
         """`buffer` is new_buffer()'s, or one that another unit is done with."""
         self.buffer, self.fill = buffer, 0
         self._unit, self._zero = unit, 0
         self._grains = array("I", bytes(TABLE_BYTES))
+        if self._hashed:
+            self._hashes = array("Q", bytes(8 * TABLE_ENTRIES))
 
     def room(self, length: int) -> memoryview:
         """Page-aligned memory to read the next piece into; `length` <= READ."""
@@ -99,14 +119,18 @@ class UnitEncoder(ABC):
         grain = start // GRAIN
         first = self._unit * TABLE_ENTRIES
         for at in range(0, scratch.pad_grain(length), GRAIN):
-            if scratch.is_zero_grain(at):
+            data = scratch.view[at : at + GRAIN]
+            zero = scratch.is_zero_grain(at)
+            if self._hashed:
+                self._hashes[grain - first] = ZERO_HASH if zero else grain_hash(data)
+            if zero:
                 self._zero += min(GRAIN, length - at)
-            else:
-                self._grains[grain - first] = self._store(grain, scratch.view[at : at + GRAIN])
+            if not zero or self._keep_zeros:
+                self._grains[grain - first] = self._store(grain, data)
             grain += 1
 
     def end(self) -> PackedUnit:
-        return PackedUnit(self._unit, self._grains, self.buffer[: self.fill], self._zero)
+        return PackedUnit(self._unit, self._grains, self.buffer[: self.fill], self._zero, self._hashes)
 
     @abstractmethod
     def _store(self, grain: int, data: memoryview) -> int:
