@@ -60,6 +60,17 @@ def test_shutdown_over_the_control_endpoint(child: tuple[subprocess.Popen[str], 
     assert process.wait(20) == 0
 
 
+def test_it_ends_with_whoever_held_its_standard_input(tmp_path: Path) -> None:
+    """A demo that is killed leaves no lab behind."""
+    command = [sys.executable, "-m", "engine.lab", "--state", str(tmp_path), "--vms", "1", "--stdinexit"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["url"]
+        process.stdin.close()
+        assert process.wait(30) == 0
+
+
 def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
     with Lab.start(tmp_path / "first", seed="empty", guest=False) as lab:
         arguments = [sys.executable, "-m", "engine.lab", "--state", str(tmp_path / "second"), "--port", str(lab.port)]

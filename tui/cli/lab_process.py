@@ -22,7 +22,8 @@ _ENDS_WITHIN = 20.0
 class LabProcess:
     """Starts `python -m engine.lab` with recording on, as a context manager; the lab ends with the block.
 
-    It runs in its own session: Ctrl-C on the terminal is for the backup, which needs the lab to clean up.
+    It runs in its own session: Ctrl-C on the terminal is for the backup, which needs the lab to clean up. Should this
+    process be killed, the lab sees its standard input end, and ends too.
     """
 
     def __init__(self, state: Path) -> None:
@@ -35,8 +36,8 @@ class LabProcess:
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state / "lab.log").open("w") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "engine.lab", "--state", str(self.state), "--record"],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "engine.lab", "--state", str(self.state), "--record", "--stdinexit"],
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
