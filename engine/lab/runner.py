@@ -6,6 +6,7 @@ import argparse
 import json
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from engine.lab.embedded import Lab
@@ -21,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: lab.stop_requested.set())
+    if options.stdinexit:
+        threading.Thread(target=_until_stdin_ends, args=(lab,), name="lab-stdin", daemon=True).start()
     try:
         sys.stdout.write(json.dumps(lab.ready_facts()) + "\n")
         sys.stdout.flush()
@@ -28,6 +31,13 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         lab.close()
     return 0
+
+
+def _until_stdin_ends(lab: Lab) -> None:
+    """Whoever holds the other end of the pipe, however it dies, closes it."""
+    while sys.stdin.buffer.read(1 << 16):
+        pass
+    lab.stop_requested.set()
 
 
 def _start(options: argparse.Namespace) -> Lab:
@@ -50,5 +60,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vms", type=int, help="this many VMs without content instead of the demo inventory")
     parser.add_argument("--esx", action="store_true", help="be a single ESXi host")
     parser.add_argument("--record", action="store_true", help="keep a raw image of every disk that a snapshot freezes")
+    parser.add_argument("--stdinexit", action="store_true", help="end when standard input ends (the starter died)")
     parser.add_argument("--no-guest", action="store_true", help="no guest writes to the running VMs' disks")
     return parser
