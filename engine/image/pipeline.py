@@ -85,7 +85,7 @@ def export(
         raise
     return WrittenImage(
         files=files, read=last.read, zero=last.zero, stored=last.stored, cid=writer.cid,
-        bottleneck=last.bottleneck, busy=last.busy, seconds=clock.seconds,
+        bottleneck=last.bottleneck, busy=last.busy, seconds=clock.seconds, hashed=hashes is not None,
     )  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from engine.cancel import CancelToken
 from engine.errors import ImageError
 from engine.image.direct_output import DirectOutput, Reserve, discard, write_small
 from engine.image.flat import flat_descriptor, flat_file
-from engine.image.pipeline import PROGRESS_INTERVAL, ImageFormat, OnProgress
+from engine.image.grains import inflate
+from engine.image.pipeline import PROGRESS_INTERVAL, ImageFormat, OnHashes, OnProgress
 from engine.image.stream_decoder import StreamDecoder, StreamParser
+from engine.image.stream_hashes import StreamHashes
 from engine.image.units import ZERO_GRAIN
 from engine.image.written import Progress, WrittenFile, WrittenImage, busiest
 
@@ -23,18 +25,23 @@ def store_stream(
     progress: OnProgress,
     to_read: int = 0,
     reserve: Reserve | None = None,
+    hashes: OnHashes | None = None,
 ) -> WrittenImage:
     """Writes `target` from the stream; a chunk may be a reused buffer.
 
     `compact` keeps the stream byte for byte, so its SHA-256 is that of what was sent, and checks its structure
     (`StreamParser`). `flat` also inflates and checks each grain, which must come in ascending order. Bytes of
     `progress` and `read` are bytes of the disk, not of the stream; `to_read` is only handed on to `progress`.
+    `hashes` gets the grains' hashes, for which `compact` inflates each grain as well; they are worth something only
+    if the result says `hashed` (`StreamHashes`).
 
     Raises what `chunks` raises, `ImageError` for a stream that is damaged or ends early, `TargetFull`, `TargetError`,
     `Cancelled`; the files are gone then. Memory: one chunk, 12 MiB of output buffers, and `StreamParser`'s.
     """
     clock = _Clock(to_read, cancel, progress)
-    sink = _AsItIs(target, reserve, clock) if format == "compact" else _Flat(target, reserve, clock)
+    hashed = None if hashes is None else StreamHashes(hashes)
+    kind = _AsItIs if format == "compact" else _Flat
+    sink = kind(target, reserve, clock, hashed)
     try:
         began = time.perf_counter()
         for chunk in chunks:
@@ -43,6 +50,8 @@ def store_stream(
             sink.take(chunk)
             began = time.perf_counter()
         files = sink.finish()
+        if hashed:
+            hashed.finish()
         last = clock.report()
     except BaseException:
         sink.abort()
@@ -50,6 +59,7 @@ def store_stream(
     return WrittenImage(
         files=files, read=last.read, zero=last.zero, stored=last.stored, cid=sink.cid,
         bottleneck=last.bottleneck, busy=last.busy, seconds=clock.seconds,
+        hashed=hashed is not None and hashed.complete,
     )  # fmt: skip
 
 
@@ -94,8 +104,9 @@ class _Clock:
 class _AsItIs:
     """The stream as the file."""
 
-    def __init__(self, target: Path, reserve: Reserve | None, clock: _Clock) -> None:
+    def __init__(self, target: Path, reserve: Reserve | None, clock: _Clock, hashed: StreamHashes | None) -> None:
         self._parser = StreamParser()
+        self._hashed = hashed
         self._clock = clock
         self._output = clock.output = DirectOutput(target, reserve=reserve, pulse=clock.tick)
 
@@ -106,9 +117,18 @@ class _AsItIs:
     def take(self, chunk: bytes | memoryview) -> None:
         began = time.perf_counter()
         grains = self._parser.feed(chunk)
+        if self._hashed:
+            self._hash(self._hashed, grains)
         self._clock.decoded += time.perf_counter() - began
         self._clock.read += sum(min(self._parser.grain, self._parser.capacity - offset) for offset, _ in grains)
         self._output.write(chunk)
+
+    def _hash(self, hashed: StreamHashes, grains: list[tuple[int, bytes]]) -> None:
+        grain, capacity = self._parser.grain, self._parser.capacity
+        for offset, compressed in grains:
+            needed = min(grain, capacity - offset)
+            content = inflate(compressed, grain, needed, f"VMDK stream, grain at byte {offset}")
+            hashed.take(offset, content[:needed], grain)
 
     def finish(self) -> tuple[WrittenFile, ...]:
         self._parser.finish()
@@ -121,8 +141,9 @@ class _AsItIs:
 class _Flat:
     """The stream's disk as a sparse raw file with a descriptor of its own."""
 
-    def __init__(self, target: Path, reserve: Reserve | None, clock: _Clock) -> None:
+    def __init__(self, target: Path, reserve: Reserve | None, clock: _Clock, hashed: StreamHashes | None) -> None:
         self._decoder = StreamDecoder()
+        self._hashed = hashed
         self._clock = clock
         self._target = target
         self._output = clock.output = DirectOutput(flat_file(target), reserve=reserve, pulse=clock.tick)
@@ -133,6 +154,8 @@ class _Flat:
         grains = self._decoder.feed(chunk)
         self._clock.decoded += time.perf_counter() - began
         for offset, content in grains:
+            if self._hashed:
+                self._hashed.take(offset, content, self._decoder.parser.grain)
             self._clock.read += len(content)
             if content == ZERO_GRAIN[: len(content)]:
                 self._clock.zero += len(content)

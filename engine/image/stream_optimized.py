@@ -8,6 +8,7 @@ of the directory. So the file can be hashed, and piped, while it grows. Source: 
 from array import array
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from isal import isal_zlib
 
@@ -52,13 +53,70 @@ class CompactEncoder(UnitEncoder):
         return start // SECTOR + 1
 
 
-class CompactWriter:
-    """Appends packed units, in ascending order, to a new streamOptimized file.
+class Output(Protocol):
+    """Where an image goes; `position` counts the bytes written."""
 
-    Memory: the grain directory (4 bytes for each 32 MiB of the disk: 8 MiB for 62 TiB) and the output's buffers.
+    @property
+    def position(self) -> int: ...
+    def write(self, data: bytes | memoryview, /) -> None: ...
+
+
+class StreamLayout:
+    """The structure of one streamOptimized image: `begin`, `append` for each unit (ascending), `end`.
+
+    `name` is the file's, for the descriptor. Memory: the grain directory (4 bytes for each 32 MiB of the disk: 8 MiB
+    for 62 TiB).
     """
 
     new_encoder = CompactEncoder
+
+    def __init__(self, name: str, capacity: int, parent: Parent | None = None) -> None:
+        sectors = capacity // SECTOR
+        extent = ExtentLine("RDONLY", sectors, "SPARSE", name)
+        descriptor = Descriptor("streamOptimized", (extent,), ddb=disk_database(capacity)).child_of(parent)
+        self.cid = descriptor.cid
+        self._header = SparseHeader(sectors)
+        self._descriptor = descriptor.encoded()
+        if len(self._descriptor) > self._header.descriptor_size * SECTOR:
+            raise ImageError(f"The file name {name!r} is too long for a VMDK descriptor.")
+        self._directory = array("I", bytes(4 * self._header.tables))
+
+    def begin(self, output: Output) -> None:
+        self._output = output
+        overhead = self._header.overhead * SECTOR
+        output.write((self._header.pack() + self._descriptor).ljust(overhead, b"\0"))
+
+    def append(self, unit: PackedUnit) -> None:
+        """Raises `ImageError` at 2 TiB of compressed data, where the format ends."""
+        if not unit.data:
+            return
+        output = self._output
+        base = output.position // SECTOR
+        table = base + len(unit.data) // SECTOR + 1
+        if table > MAX_SECTOR:
+            raise ImageError(
+                "The compressed disk is larger than 2 TiB, the most that the compact format can hold.",
+                hint="Use EXPORT_FORMAT flat for this disk.",
+            )
+        grains = array("I", [entry and entry - 1 + base for entry in unit.grains])
+        output.write(unit.data)
+        output.write(_TABLE_MARKER)
+        output.write(grains.tobytes())
+        self._directory[unit.index] = table
+
+    def end(self) -> None:
+        output, directory = self._output, self._directory.tobytes()
+        size = sectors_of(len(directory))
+        output.write(marker(Marker.GRAIN_DIRECTORY, size))
+        place = output.position // SECTOR
+        output.write(directory.ljust(size * SECTOR, b"\0"))
+        output.write(marker(Marker.FOOTER, 1))
+        output.write(self._header.at(place).pack())
+        output.write(marker(Marker.END, 0))
+
+
+class CompactWriter(StreamLayout):
+    """Appends packed units to a new streamOptimized file."""
 
     def __init__(
         self,
@@ -69,46 +127,12 @@ class CompactWriter:
         reserve: Reserve | None = None,
         pulse: Callable[[], None] | None = None,
     ) -> None:
-        sectors = capacity // SECTOR
-        extent = ExtentLine("RDONLY", sectors, "SPARSE", target.name)
-        descriptor = Descriptor("streamOptimized", (extent,), ddb=disk_database(capacity)).child_of(parent)
-        self.cid = descriptor.cid
-        self._header = SparseHeader(sectors)
-        room = self._header.descriptor_size * SECTOR
-        text = descriptor.encoded()
-        if len(text) > room:
-            raise ImageError(f"The file name {target.name!r} is too long for a VMDK descriptor.")
-        self._directory = array("I", bytes(4 * self._header.tables))
+        super().__init__(target.name, capacity, parent)
         self.output = DirectOutput(target, reserve=reserve, pulse=pulse)
-        overhead = self._header.overhead * SECTOR
-        self.output.write((self._header.pack() + text).ljust(overhead, b"\0"))
-
-    def append(self, unit: PackedUnit) -> None:
-        """Raises `ImageError` at 2 TiB of compressed data, where the format ends."""
-        if not unit.data:
-            return
-        base = self.output.position // SECTOR
-        table = base + len(unit.data) // SECTOR + 1
-        if table > MAX_SECTOR:
-            raise ImageError(
-                "The compressed disk is larger than 2 TiB, the most that the compact format can hold.",
-                hint="Use EXPORT_FORMAT flat for this disk.",
-            )
-        grains = array("I", [entry and entry - 1 + base for entry in unit.grains])
-        self.output.write(unit.data)
-        self.output.write(_TABLE_MARKER)
-        self.output.write(grains.tobytes())
-        self._directory[unit.index] = table
+        self.begin(self.output)
 
     def finish(self) -> tuple[WrittenFile, ...]:
-        directory = self._directory.tobytes()
-        size = sectors_of(len(directory))
-        self.output.write(marker(Marker.GRAIN_DIRECTORY, size))
-        place = self.output.position // SECTOR
-        self.output.write(directory.ljust(size * SECTOR, b"\0"))
-        self.output.write(marker(Marker.FOOTER, 1))
-        self.output.write(self._header.at(place).pack())
-        self.output.write(marker(Marker.END, 0))
+        self.end()
         return (self.output.close(),)
 
     def abort(self) -> None:

@@ -33,7 +33,8 @@ class WrittenImage:
     """A finished image. The first file is the one to open (`open_image`, qemu-img).
 
     `read` bytes were asked of the source; `zero` of them were zeros in whole grains, and so not stored; `stored`
-    bytes take room on the target (holes of a flat file do not count).
+    bytes take room on the target (holes of a flat file do not count). `hashed`: the hashes of all its grains were
+    handed on, where they were asked for.
     """
 
     files: tuple[WrittenFile, ...]
@@ -44,6 +45,7 @@ class WrittenImage:
     bottleneck: str
     busy: dict[str, float]
     seconds: float
+    hashed: bool = False
 
 
 def busiest(busy: dict[str, float]) -> str:
