@@ -13,7 +13,7 @@ DIALECT = (
     "USERNAME = 'dom\\\\svc' ;\n"
     "var LOGLEVEL=3;let MAX_RETRIES = 0x0a;\n"
     'BACKUPROOT="/srv/caf\u00e9 // no comment";\r'
-    'EXCLUDE_DISKS="a\\"b\\u0041\\x42\\/"\n'
+    'EXCLUDE_DISKS="a\\"b\\u0041\\x42\\/"\n;\n'
     "BACKOFF_TIME=-5;"
 )
 
