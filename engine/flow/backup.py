@@ -27,13 +27,13 @@ from engine.vsphere.disks import Disk
 
 
 class VmBackup:
-    """One run for one VM. `keep_mounted` ends it after the proof, with mount point and snapshot in place (vcb mount).
+    """One run for one VM. A `mount` (as the outcome says) ends after the proof, with mount point and snapshot in place.
 
     `run` raises no VcbError: it ends in `outcome`, whatever happened, after undoing what must not stay.
     """
 
-    def __init__(self, job: JobContext, outcome: Outcome, *, keep_mounted: bool) -> None:
-        self._job, self._outcome, self._keep_mounted = job, outcome, keep_mounted
+    def __init__(self, job: JobContext, outcome: Outcome) -> None:
+        self._job, self._outcome, self._keep_mounted = job, outcome, outcome.act == "mount"
         self._mount: MountStep | None = None
         self._snapshot: SnapshotStep | None = None
         self._exporter: Exporter | None = None

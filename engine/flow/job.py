@@ -43,7 +43,7 @@ def backup(
     prompt: Prompt | None = None,
 ) -> Outcome:
     """Snapshot, export, verify, restore point, and everything removed that must not stay. Never raises VcbError."""
-    return _run(spec, settings, report, cancel, adopt=adopt, prompt=prompt, keep_mounted=False)
+    return _run("backup", spec, settings, report, cancel, adopt=adopt, prompt=prompt)
 
 
 def mount(
@@ -56,20 +56,21 @@ def mount(
     prompt: Prompt | None = None,
 ) -> Outcome:
     """As `backup`, but mount point and snapshot stay until `unmount`. Never raises VcbError."""
-    return _run(spec, settings, report, cancel, adopt=adopt, prompt=prompt, keep_mounted=True)
+    return _run("mount", spec, settings, report, cancel, adopt=adopt, prompt=prompt)
 
 
 def unmount(
     directory: Path, settings: Settings, report: Reporter, cancel: CancelToken, *, prompt: Prompt | None = None
 ) -> Outcome:
     """Removes a mount point of ours, and its snapshot as the policy it was mounted with says. Never raises VcbError."""
-    outcome = Outcome(new_job_id())
+    outcome = Outcome(new_job_id(), "unmount")
     with _concluded(outcome, report), _job(settings, report, cancel, prompt, adopt=None, job_id=outcome.job) as job:
         unmount_directory(job, directory, outcome)
     return outcome
 
 
 def _run(
+    act: str,
     spec: str,
     settings: Settings,
     report: Reporter,
@@ -77,11 +78,10 @@ def _run(
     *,
     adopt: str | None,
     prompt: Prompt | None,
-    keep_mounted: bool,
 ) -> Outcome:
-    outcome = Outcome(new_job_id())
+    outcome = Outcome(new_job_id(), act)
     with _concluded(outcome, report), _job(settings, report, cancel, prompt, adopt=adopt, job_id=outcome.job) as job:
-        VmBackup(job, outcome, keep_mounted=keep_mounted).run(spec)
+        VmBackup(job, outcome).run(spec)
     return outcome
 
 

@@ -30,6 +30,9 @@ class Outcome:
     """Filled while the job runs; `state` is derived from what is in it."""
 
     job: str
+    act: str = "backup"
+    """backup, mount or unmount: what the job was asked for."""
+    vm: str = ""
     plan: Plan | None = None
     point: Path | None = None
     transport: str = ""
@@ -59,7 +62,12 @@ class Outcome:
             return self.error.sentence
         if self.exceptions:
             return " ".join(self.exceptions)
-        return f"{len(self.disks)} disk{'' if len(self.disks) == 1 else 's'} backed up."
+        disks = "1 disk" if len(self.disks) == 1 else f"{len(self.disks)} disks"
+        if self.act == "mount":
+            return f"{disks} exported to {self.point}, until vcb unmount."
+        if self.act == "unmount":
+            return f"{self.point} is removed."
+        return f"{disks} backed up."
 
     def note_skipped(self) -> None:
         """A disk that the operator excluded is no exception; any other left out is one, told with its reason."""
@@ -74,8 +82,11 @@ class Outcome:
         exported = {done.disk.key: done for done in self.disks}
         for row in shape["disks"]:
             row.update(_exported_json(exported.get(row["key"])))
+        if self.vm:
+            shape["vm"] = self.vm
         shape.update(
             job=self.job,
+            act=self.act,
             result=self.state.value,
             state=self.state.value,
             sentence=self.sentence,
@@ -83,7 +94,7 @@ class Outcome:
             quiesce={**shape.get("quiesce", {}), "reached": self.quiesced},
             snapshot={**shape.get("snapshot", {}), "moref": self.snapshot, "fate": self.snapshot_fate},
             point=str(self.point) if self.point else None,
-            points=[str(self.point)] if self.point else [],
+            points=[str(self.point)] if self.point and self.act == "backup" else [],
             bytes_read=sum(done.read for done in self.disks),
             bytes_stored=sum(done.stored for done in self.disks),
             stages=self.stages,

@@ -24,6 +24,7 @@ def unmount_directory(job: JobContext, directory: Path, outcome: Outcome) -> Non
     root = mounts.backuproot(job.settings.BACKUPROOT)
     path = _under(root, directory)
     marker = _prove_ours(job, path)
+    outcome.point, outcome.vm = path, marker.vm_name
     if marker.adopted:
         job.adopted |= {marker.snapshot}
     with vm_lock(job.state, marker.vcenter, marker.vm, job.id):

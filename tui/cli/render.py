@@ -158,18 +158,18 @@ def _summary_fields(shape: Row) -> list[tuple[str, str]]:
     taken = ", ".join(part for part in (snapshot.get("moref", ""), snapshot.get("fate", "")) if part)
     provisioned, allocated = shape.get("bytes_provisioned", 0), shape.get("bytes_allocated", 0)
     read, stored = shape.get("bytes_read", 0), shape.get("bytes_stored", 0)
-    rows = [
-        ("Transport", shape.get("transport", "")),
-        ("Quiesce", reached + asked),
-        ("Snapshot", f"{snapshot.get('name', '')} {taken}".strip() if taken else ""),
-    ]
+    rows = [("Snapshot", f"{snapshot.get('name', '')} {taken}".strip() if taken else "")]
+    if shape.get("act") == "unmount":
+        return rows
+    rows = [("Transport", shape.get("transport", "")), ("Quiesce", reached + asked), *rows]
     if read or shape.get("point"):
         rows += [
             ("Provisioned", f"{size(provisioned)}, of which {size(allocated)} allocated"),
             ("Read", f"{size(read)} ({share(read, provisioned)} of provisioned)"),
             ("Stored", size(stored) + (f" ({share(stored, read)} of what was read)" if read else "")),
         ]
-    return [*rows, ("Restore point", shape.get("point") or "")]
+    where = "Mount point" if shape.get("act") == "mount" else "Restore point"
+    return [*rows, (where, shape.get("point") or "")]
 
 
 def _summary_disks(shape: Row, width: int) -> list[Text]:
