@@ -23,6 +23,7 @@ from engine.config.option_types import (
     OptionalPathOption,
     PathOption,
     SecretOption,
+    ShareOption,
     SizeOption,
     TextListOption,
     TextOption,
@@ -239,9 +240,56 @@ class Settings:
         section="Retry",
         since="VCB",
     )
+    BACKUP_TYPE = ChoiceOption(
+        "auto",
+        "Whether a run reads whole disks or what changed since the last restore point. Decided for each disk; the "
+        "reason is shown. https always carries whole disks.",
+        choices={
+            "auto": "what changed, wherever that is provably enough; else the whole disk",
+            "full": "whole disks",
+            "incremental": "what changed; the job fails where a whole disk would be needed",
+        },
+        section="Changed blocks",
+    )
+    CHANGE_TRACKING = ChoiceOption(
+        "on",
+        "Whether changed block tracking (CBT) of vSphere tells what changed.",
+        choices={
+            "on": "used where the VM has it",
+            "enable": "as on, and switched on in a VM that lacks it, if it has no snapshots; effective from the "
+            "run's own snapshot on",
+            "off": "not used: every restore point is a full one",
+        },
+        section="Changed blocks",
+    )
+    FULL_EVERY = IntOption(
+        14,
+        "Restore points of a disk from one full to the next, the full one counted: 1 makes every point full, 0 lets "
+        "chains grow until a full is needed for another reason.",
+        least=0,
+        most=1000,
+        unit="points",
+        section="Changed blocks",
+    )
+    CBT_AUDIT = ShareOption(
+        0.005,
+        "Share of the blocks that CBT calls unchanged which each incremental run reads all the same, chosen by "
+        "chance, and compares with the restore point before. One difference: alarm, and the whole disk is read. "
+        "0% trusts CBT blindly.",
+        section="Changed blocks",
+    )
+    CBT_AUDIT_LIMIT = SizeOption(
+        256 << 20,
+        "The most that CBT_AUDIT reads of one disk.",
+        least=64 << 10,
+        most=1 << 40,
+        unit="bytes",
+        section="Changed blocks",
+    )
     EXPORT_FORMAT = ChoiceOption(
         "compact",
-        "What the exported disks become.",
+        "What exported disks become when they are read whole. An incremental restore point is always a compact child "
+        "of the point before.",
         choices={
             "compact": "streamOptimized VMDK: compressed, only what holds data",
             "flat": "a raw file with its VMDK descriptor; sparse where the disk is empty",
@@ -275,6 +323,11 @@ class Settings:
         read = {name: read_value(name, value, Path.cwd()) for name, value in values.items()}
         origins = self._origins | dict.fromkeys(values, Origin("program"))
         return Settings(self._values | read, origins, self.findings, self.file)
+
+    def having(self, name: str, value: object, origin: Origin) -> "Settings":
+        """The same settings with one value that came from elsewhere than this program. Raises ConfigError."""
+        changed = self.but(**{name: value})
+        return Settings(changed._values, changed._origins | {name: origin}, self.findings, self.file)
 
     def value_of(self, name: str) -> Any:
         """The typed value by name, for code that walks the table."""

@@ -1,10 +1,12 @@
 """What options mean together: contradictions, dangers and misunderstandings, each with what to do about it."""
 
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 from engine.config.effective import error_of
 from engine.config.finding import Finding, Severity
+from engine.config.integrated_logon import LIBRARY_HINT, is_integrated, lacking
 from engine.config.options import OPTIONS, SSPI, Settings
 
 Rule = Callable[[Settings], Iterator[Finding]]
@@ -73,16 +75,31 @@ def _manual_mountpoint(settings: Settings) -> Iterator[Finding]:
 
 
 def _sspi(settings: Settings) -> Iterator[Finding]:
-    if settings.USERNAME.lower() == SSPI:
-        yield _finding(
-            settings,
-            "sspi",
-            "error",
-            f"USERNAME {SSPI} asks for integrated Windows logon, which this program cannot do: it needs a Windows "
-            "session of the backup account, and it is not an account name to try with a password.",
-            "Create an account for the backup and put its name into USERNAME.",
-            "USERNAME",
-        )
+    if not is_integrated(settings.USERNAME):
+        return
+    if missing := lacking():
+        text = f"USERNAME {SSPI} asks for integrated logon, which is not possible on this machine: {missing}."
+        yield _finding(settings, "sspi", "error", text, LIBRARY_HINT, "USERNAME")
+        return
+    text = f"USERNAME {SSPI} is integrated logon: the Kerberos ticket of the user that runs vcb takes the place of the "
+    text += "password. HOST must be a vCenter that is joined to the domain."
+    fix = "Get a ticket with kinit (klist shows it), and give that account the backup role in vCenter."
+    yield _finding(settings, "sspi", "note", text, fix, "USERNAME")
+    if _is_address(settings.HOST):
+        text = f"HOST is an address, and Kerberos knows vCenter by its name: USERNAME {SSPI} finds no ticket for it."
+        yield _finding(settings, "sspi-address", "warning", text, "Set HOST to vCenter's full DNS name.", "HOST")
+    if settings.PASSWORD or settings.PASSWORD_FILE:
+        name = "PASSWORD" if settings.PASSWORD else "PASSWORD_FILE"
+        text = f"{name} is set, but USERNAME {SSPI} has no password: it is not used."
+        yield _finding(settings, "sspi-password", "note", text, "Leave it out.", name)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _password(settings: Settings) -> Iterator[Finding]:

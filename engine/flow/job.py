@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.config.rules import require_runnable
-from engine.config.secrets import password_for
+from engine.config.secrets import find_password
 from engine.errors import VcbError
 from engine.events import Result
 from engine.flow.backup import VmBackup
@@ -131,11 +131,13 @@ def open_session(settings: Settings, report: Reporter, prompt: Prompt | None) ->
     """A logged-in session as the settings say. Raises ConfigError (also for what the rules forbid), TrustError,
     ConnectError, LoginError."""
     require_runnable(settings)
+    found = find_password(settings, prompt)
+    report.step(f"Logging in to {settings.HOST} as {settings.USERNAME}; the password comes from: {found.origin}")
     return connect(
         settings.HOST,
         settings.PORT,
         settings.USERNAME,
-        password_for(settings, prompt),
+        found.secret,
         Trust.from_settings(settings.CA_FILE, settings.THUMBPRINT or None),
         report,
         timeout=settings.HTTP_TIMEOUT,

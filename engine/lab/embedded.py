@@ -19,6 +19,7 @@ from engine.lab.nfc.start import start_nfc
 from engine.lab.ovf import OvfManager
 from engine.lab.seed import plant, settle_in_background
 from engine.lab.server import Server
+from engine.lab.sspi import Domain
 from engine.lab.vsphere import VSphere
 
 
@@ -64,12 +65,13 @@ class Lab:
         version: str = "8.0.3.0",
         free_edition: bool = False,
         session_idle: float = 1800.0,
+        domain: Path | None = None,
     ) -> Lab:
         """Starts a lab whose state lives in `state`: what was saved there comes back, else it is seeded.
 
         seed: "demo", "small", "empty", or a number of VMs without content. version: the API version id, "7.0.3.0" for
         a vSphere 7. free_edition (with esx): every write is RestrictedVersion. session_idle: seconds until an idle
-        session expires."""
+        session expires. domain: the credential store of the domain that the server is joined to (engine.lab.sspi)."""
         state = Path(state)
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         vsphere = VSphere(
@@ -87,6 +89,8 @@ class Lab:
         )
         vsphere.grant(user, password, "Admin")
         vsphere.add_service("ovfManager", OvfManager(vsphere, "ha-ovf-manager" if esx else "OvfManager"))
+        if domain is not None:
+            vsphere.domain = Domain(vsphere, domain)
         if record:
             vsphere.recorder = Recorder(state / "frozen")
         plant(vsphere, seed)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
 from engine.lab.embedded import Lab
+from engine.lab.sspi import STORE
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,6 +43,8 @@ def _until_stdin_ends(lab: Lab) -> None:
 
 
 def _start(options: argparse.Namespace) -> Lab:
+    if options.domain:
+        os.environ[STORE] = str(options.domain)
     return Lab.start(
         options.state,
         seed="demo" if options.vms is None else options.vms,
@@ -49,6 +53,7 @@ def _start(options: argparse.Namespace) -> Lab:
         esx=options.esx,
         guest=not options.no_guest,
         record=options.record,
+        domain=options.domain,
     )
 
 
@@ -60,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--vms", type=int, help="this many VMs without content instead of the demo inventory")
     parser.add_argument("--esx", action="store_true", help="be a single ESXi host")
     parser.add_argument("--record", action="store_true", help="keep a raw image of every disk that a snapshot freezes")
+    parser.add_argument("--domain", type=Path, help="join the domain whose accounts stand in this file (LoginBySSPI)")
     parser.add_argument("--stdinexit", action="store_true", help="end when standard input ends (the starter died)")
     parser.add_argument("--no-guest", action="store_true", help="no guest writes to the running VMs' disks")
     return parser

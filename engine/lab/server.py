@@ -101,18 +101,19 @@ class Request(http.server.BaseHTTPRequestHandler):
 
     def session(self) -> Session | None:
         """The live session of the request's cookie; counts as use."""
+        return self.server.lab.sessions.by_cookie(self._cookie())
+
+    def _cookie(self) -> str:
         try:
             jar = SimpleCookie(self.headers.get("Cookie", ""))
         except CookieError:
-            return None
-        if "vmware_soap_session" not in jar:
-            return None
-        return self.server.lab.sessions.by_cookie(jar["vmware_soap_session"].value)
+            return ""
+        return jar["vmware_soap_session"].value if "vmware_soap_session" in jar else ""
 
     def context(self) -> soap.Context:
         host = self.headers.get("Host") or f"{self.server.server_address[0]}:{self.server.server_port}"
         agent = self.headers.get("User-Agent", "")
-        return soap.Context(self.server.lab, self.session(), host, self.client_address[0], agent)
+        return soap.Context(self.server.lab, self.session(), host, self.client_address[0], agent, cookie=self._cookie())
 
     def body_stream(self) -> BodyStream:
         return BodyStream(self.rfile, self.headers)

@@ -147,6 +147,9 @@ class SessionManager(MO):
                 ipAddress=ctx.address,
             )
             raise vim.fault.InvalidLogin(msg="Cannot complete login due to an incorrect user name or password.")
+        return self._opened(ctx, userName, locale)
+
+    def _opened(self, ctx: Any, userName: str, locale: str | None) -> Any:
         session = self.lab.sessions.open(userName, ctx.address, ctx.agent, locale or "en")
         ctx.begin(session)
         self.lab.events.post(
@@ -187,7 +190,11 @@ class SessionManager(MO):
         return self.lab.service_tickets.acquire(ctx, spec)
 
     def LoginBySSPI(self, ctx: Any, base64Token: str, locale: str | None = None) -> Any:
-        raise vmodl.fault.NotSupported(msg="This server is not joined to an Active Directory domain.")
+        if ctx.session is not None:
+            raise vim.fault.InvalidLogin(msg="Cannot complete login: this session is logged in already.")
+        if self.lab.domain is None:
+            raise vmodl.fault.NotSupported(msg="This server is not joined to an Active Directory domain.")
+        return self._opened(ctx, self.lab.domain.step(ctx, base64Token), locale)
 
     def SetLocale(self, ctx: Any, locale: str) -> None:
         ctx.session.user_session().locale = locale

@@ -19,18 +19,25 @@ READS = frozenset({"Fetch", "RetrieveProperties", "RetrievePropertiesEx"})
 
 
 class Context:
-    """What a method knows of its call. `session` is None before login; `host` is the Host header (lease URLs)."""
+    """What a method knows of its call. `session` is None before login; `host` is the Host header (lease URLs);
+    `cookie` is the session cookie as it came, whether it is any session's or not."""
 
-    def __init__(self, lab: Any, session: Session | None, host: str, address: str, agent: str) -> None:
+    def __init__(
+        self, lab: Any, session: Session | None, host: str, address: str, agent: str, *, cookie: str = ""
+    ) -> None:
         self.lab = lab
         self.session: Any = session
-        self.host, self.address, self.agent = host, address, agent
+        self.host, self.address, self.agent, self.cookie = host, address, agent, cookie
         self.fresh_cookie: str | None = None
 
     def begin(self, session: Session) -> None:
         """The call has logged in: its answer carries the cookie."""
         self.session = session
-        self.fresh_cookie = f'vmware_soap_session="{session.cookie}"; Path=/; HttpOnly; Secure;'
+        self.offer(session.cookie)
+
+    def offer(self, cookie: str) -> None:
+        """The answer carries this cookie, also when it is a fault."""
+        self.fresh_cookie = f'vmware_soap_session="{cookie}"; Path=/; HttpOnly; Secure;'
 
 
 class Answer:

@@ -90,6 +90,7 @@ class VSphere(Registry):
         self.unregistered: dict[str, Any] = {}  # VMs taken out of the inventory, by the path of their .vmx
         self.loose_disks: dict[str, Any] = {}  # disks that no VM has but whose files exist, by the path of their .vmdk
         self.persistence: Any = None  # saves what changes (set once the state has been loaded)
+        self.domain: Any = None  # accepts the tokens of LoginBySSPI where the server is joined to a domain
         self.recorder: Any = None  # takes the raw image of every disk that a snapshot freezes (record=True)
         self.root = Folder(
             self, "ha-folder-root" if esx else "Datacenters", None, (vim.Folder, vim.Datacenter),

@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 from pyVmomi import VmomiSupport, vim, vmodl
 
+from engine.config.integrated_logon import is_integrated
+from engine.config.options import SSPI
 from engine.errors import ConnectError, LoginError, SessionLost, VcbError
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
@@ -20,8 +22,10 @@ from engine.secret import Secret
 from engine.vsphere import faults
 from engine.vsphere.connection import DROPPED, HttpStatus, Undecodable, connection_error
 from engine.vsphere.decoding import Ref
+from engine.vsphere.login import Login, PasswordLogin
 from engine.vsphere.properties import get_one
 from engine.vsphere.soap import Stub, reference
+from engine.vsphere.sspi import IntegratedLogin
 from engine.vsphere.trust import Trust, untrusted
 
 T = TypeVar("T")
@@ -41,13 +45,10 @@ def connect(  # noqa: PLR0917 - where, who and with what trust, as everywhere
 ) -> "Session":
     """Logs in, with exactly one attempt. `timeout` (seconds) holds for every single call of the session.
 
+    The user name `__sspi__` logs in without the password, by this machine's Kerberos ticket (vCenter only).
     Raises `ConnectError`, `TrustError`, or `LoginError` for refused credentials.
     """
-    if username == "__sspi__":
-        raise LoginError(
-            "USERNAME=__sspi__ (Windows integrated logon) is not possible from this machine.",
-            hint="Set USERNAME and PASSWORD (or PASSWORD_FILE) of a vCenter user with the backup role.",
-        )
+    login = IntegratedLogin(host) if is_integrated(username) else PasswordLogin(username, password)
     context = trust.context_for(host, port, timeout=min(timeout, 20.0))
     try:
         version = _negotiate(host, port, context, timeout)
@@ -58,7 +59,12 @@ def connect(  # noqa: PLR0917 - where, who and with what trust, as everywhere
         raise _unreachable(error, host, port) from error
     except vmodl.MethodFault as fault:
         raise faults.translate(fault, doing="connecting", subject=f"{host}:{port}") from fault
-    session = Session(stub, content, trust, username, password)
+    session = Session(stub, content, trust, login)
+    if is_integrated(username) and not session.is_vcenter:
+        raise LoginError(
+            f"{host} is an ESXi host; integrated logon ({SSPI}) works with a vCenter only.",
+            hint="Set HOST to the vCenter, or USERNAME and PASSWORD_FILE to an account of this host.",
+        )
     session.log_in()
     return session
 
@@ -70,15 +76,15 @@ class Session:
     DROPPED = DROPPED
     """Raw exceptions of a connection that failed, for callers that make raw calls in a loop with `recovery`."""
 
-    def __init__(self, stub: Stub, content: Any, trust: Trust, username: str, password: Secret) -> None:
+    def __init__(self, stub: Stub, content: Any, trust: Trust, login: Login) -> None:
         self.stub, self.content, self.trust = stub, content, trust
         self.about = content.about
         self.host, self.port = _host_of(stub), stub.port
         self.report = stub.report
-        self.user_name = username
+        self.user_name = login.user
         self.session_key = ""
         self.generation = 0
-        self._username, self._password = username, password
+        self._login = login
         self._login_lock = threading.Lock()
         self._refused: LoginError | None = None
         self._closing = threading.Event()
@@ -165,12 +171,16 @@ class Session:
                 # A session that half lives answers a second login with InvalidLogin, as if the password were wrong.
                 self.stub.session_cookie = Secret("")
             try:
-                user = self.content.sessionManager.Login(self._username, self._password.reveal(), None)
+                user = self._login(self.content.sessionManager, self.report)
             except vmodl.MethodFault as fault:
-                error = faults.translate(fault, doing=f"logging in as {self._username}", subject=self.host)
+                error = faults.translate(fault, doing=f"logging in as {self._login.user}", subject=self.host)
                 if isinstance(error, LoginError):
                     self._refused = error
                 raise error from fault
+            except LoginError as error:
+                if isinstance(error.__cause__, vmodl.MethodFault):
+                    self._refused = error
+                raise
             except DROPPED as error:
                 raise _unreachable(error, self.host, self.port) from error
             self.session_key, self.user_name = user.key, user.userName

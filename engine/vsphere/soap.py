@@ -24,10 +24,17 @@ COOKIE = "vmware_soap_session"
 _SHOWN = 8192
 """Characters of a request or answer that the wire log shows."""
 
-_WITHHELD = {"Login", "LoginByToken", "AcquireCloneTicket", "AcquireGenericServiceTicket", "AcquireTicket"}
+_WITHHELD = {
+    "Login",
+    "LoginBySSPI",
+    "LoginByToken",
+    "AcquireCloneTicket",
+    "AcquireGenericServiceTicket",
+    "AcquireTicket",
+}
 """Methods whose answers carry authority and are not shown at all (and every method named Nfc...)."""
 
-_DELICATE = re.compile(r"(<(?:password|sessionId|sessionKey|ticket)\b[^>]*>)[^<]*|(/nfc/)[^/<\s]+")
+_DELICATE = re.compile(r"(<(?:password|base64Token|sessionId|sessionKey|ticket)\b[^>]*>)[^<]*|(/nfc/)[^/<\s]+")
 
 
 class Answer(NamedTuple):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.config import integrated_logon
 from engine.config.effective import load
 from engine.config.options import Settings
 from engine.config.rules import check_rules, require_runnable
@@ -36,7 +37,6 @@ def test_only_hotadd_needs_equal_preexisting_values(mode: str, mountpoint: str, 
     [
         ({"HOST": ""}, "mandatory", "error"),
         ({"USERNAME": ""}, "mandatory", "error"),
-        ({"USERNAME": "__SSPI__"}, "sspi", "error"),
         ({"SNAPSHOT_POLICY": "manual", "PREEXISTING_MOUNTPOINT": "delete"}, "manual-mountpoint-delete", "error"),
         ({"TRANSPORT_MODE": "nbd"}, "nbd-clear", "warning"),
         ({"TRANSPORT_FALLBACK": "nbd"}, "fallback-clear", "warning"),
@@ -57,6 +57,25 @@ def test_rule(values: dict[str, object], rule: str, severity: str) -> None:
         with pytest.raises(ConfigError) as caught:
             require_runnable(Settings.of(**READY | values))
         assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("libraries", "severity"), [((), "error"), (("spnego",), "error"), (("spnego", "gssapi"), "note")]
+)
+def test_integrated_logon_is_an_error_only_where_it_cannot_work(
+    monkeypatch: pytest.MonkeyPatch, libraries: tuple[str, ...], severity: str
+) -> None:
+    monkeypatch.setattr(integrated_logon, "find_spec", lambda name: object() if name in libraries else None)
+    monkeypatch.delenv(integrated_logon.NTLM_STORE, raising=False)
+    assert rules(USERNAME="__SSPI__") == {"sspi": severity}
+    finding = check_rules(Settings.of(**READY | {"USERNAME": "__sspi__"}))[0]
+    assert ("pip install" in finding.fix) == (severity == "error")
+
+
+def test_what_integrated_logon_does_not_go_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(integrated_logon, "find_spec", lambda name: object())
+    found = rules(USERNAME="__sspi__", HOST="10.0.0.7", PASSWORD_FILE="/pw")
+    assert found == {"sspi-address": "warning", "sspi": "note", "sspi-password": "note"}
 
 
 def test_backoff_with_retries_is_fine() -> None:

@@ -1,5 +1,6 @@
 """The sources of the password, in their order."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import keyring
 import pytest
 from keyring.errors import NoKeyringError
 
+from engine.config.effective import load
 from engine.config.options import Settings
-from engine.config.secrets import password_for
+from engine.config.secrets import child_environment, find_password, password_for, with_password
 from engine.errors import ConfigError
 from engine.secret import Secret
 
@@ -78,3 +80,60 @@ def test_unusable_password_files(tmp_path: Path) -> None:
         password_for(settings(PASSWORD_FILE=tmp_path / "absent"), None, {})
     with pytest.raises(ConfigError, match="no password in its first line"):
         password_for(settings(PASSWORD_FILE=secret_file(tmp_path / "empty", "\nx\n")), None, {})
+    with pytest.raises(ConfigError, match="more than 4096 bytes"):
+        password_for(settings(PASSWORD_FILE=secret_file(tmp_path / "long", "x" * 5000)), None, {})
+    with pytest.raises(ConfigError, match="control character") as caught:
+        password_for(settings(PASSWORD_FILE=secret_file(tmp_path / "odd", "pa\x1bss\n")), None, {})
+    assert "pa\x1bss" not in str(caught.value)
+
+
+def test_only_a_line_feed_ends_the_password(tmp_path: Path) -> None:
+    file = secret_file(tmp_path / "pw", "a\u2028b\x85c\n")
+    assert password_for(settings(PASSWORD_FILE=file), None, {}).reveal() == "a\u2028b\x85c"
+
+
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    file = secret_file(tmp_path / "pw", "x")
+    try:
+        os.chown(file, 12345, -1)
+    except PermissionError:
+        pytest.skip("only root can give a file away")
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        password_for(settings(PASSWORD_FILE=file), None, {})
+
+
+def test_a_systemd_credential_shows_its_acl_as_the_groups_right(tmp_path: Path) -> None:
+    credential = secret_file(tmp_path / "vcb-password", "from-systemd", 0o440)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert password_for(settings(), None, environ) == Secret("from-systemd")
+    credential.chmod(0o444)
+    with pytest.raises(ConfigError, match="mode 0444"):
+        password_for(settings(), None, environ)
+
+
+def test_each_origin_is_told(tmp_path: Path, keyring_holds: Store) -> None:
+    file = secret_file(tmp_path / "pw", "from-file\n")
+    config = secret_file(tmp_path / "config.js", 'HOST="vc";\nPASSWORD="in-config";\n')
+    secret_file(tmp_path / "vcb-password", "from-systemd")
+    here = {"HOST": "vc", "USERNAME": "u"}
+    assert find_password(load(config, {}, {"USERNAME": "u"})).origin == f"PASSWORD in {config}:2"
+    assert find_password(load(None, {"VCB_PASSWORD": "x"}, here)).origin == "VCB_PASSWORD in the environment"
+    assert find_password(settings(PASSWORD_FILE=file), None, {}).origin == f"PASSWORD_FILE {file}"
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert find_password(settings(), None, environ).origin == "systemd credential vcb-password"
+    assert find_password(settings(), lambda: "typed", {}).origin == "prompt"
+    keyring_holds({("vcb:vc", "u"): "from-keyring"})
+    assert find_password(settings(), None, {}).origin == "keyring entry vcb:vc"
+    fetched = with_password(settings(PASSWORD_FILE=file))
+    assert fetched.PASSWORD
+    assert fetched.PASSWORD.reveal() == "from-file"
+    assert find_password(fetched).origin == f"PASSWORD_FILE {file}"
+
+
+def test_integrated_logon_asks_no_source(tmp_path: Path) -> None:
+    integrated = Settings.of(HOST="vc", USERNAME="__SSPI__", PASSWORD="ignored", PASSWORD_FILE=tmp_path / "absent")
+    assert not find_password(integrated, lambda: pytest.fail("asked")).secret
+
+
+def test_processes_that_we_start_do_not_inherit_the_password() -> None:
+    assert child_environment({"VCB_PASSWORD": "x", "PATH": "/bin"}) == {"PATH": "/bin"}

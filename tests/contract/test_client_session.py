@@ -13,6 +13,7 @@ from engine.secret import Secret
 from engine.vsphere import faults
 from engine.vsphere.inventory import inventory
 from engine.vsphere.properties import Ref, collect, get_one
+from engine.vsphere.login import PasswordLogin
 from engine.vsphere.session import Session, connect
 from engine.vsphere.trust import Trust
 from tests.contract.conftest import TestServer
@@ -141,7 +142,7 @@ def test_a_refused_new_login_is_never_repeated(
     server: TestServer, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end_session(server, session)
-    monkeypatch.setattr(session, "_password", Secret("changed-meanwhile"))
+    monkeypatch.setattr(session, "_login", PasswordLogin(server.user, Secret("changed-meanwhile")))
     names = calls_of(session, monkeypatch)
     for _ in range(3):
         with pytest.raises(LoginError):

@@ -1,21 +1,19 @@
 """The flags that all commands share, drawn from the option table. There is none for a password."""
 
 import os
-import sys
-from collections.abc import Callable
 from dataclasses import field, make_dataclass
-from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from engine.config import secrets
 from engine.config.effective import default_file, load
 from engine.config.option_types import Option
 from engine.config.options import OPTIONS, Settings
 from engine.config.rules import require_runnable
-from engine.config.secrets import password_for
 from engine.errors import ConfigError
+from tui.cli.hidden_input import ask_hidden, can_ask
 
 COMMON = Group("Configuration", sort_key=10)
 SETTINGS = Group(
@@ -114,12 +112,9 @@ def with_password(settings: Settings) -> Settings:
 
     Asked here and not by the job: the prompt must not stand in the middle of redrawn lines.
     """
-    if settings.PASSWORD:
-        return settings
-    return settings.but(PASSWORD=password_for(settings, _prompt(settings)))
+    prompt = (lambda: ask_hidden(question(settings))) if can_ask() else None
+    return secrets.with_password(settings, prompt)
 
 
-def _prompt(settings: Settings) -> Callable[[], str] | None:
-    if not sys.stdin.isatty():
-        return None
-    return lambda: getpass(f"Password of {settings.USERNAME} at {settings.HOST}: ", stream=sys.stderr)
+def question(settings: Settings) -> str:
+    return f"Password of {settings.USERNAME} at {settings.HOST}: "

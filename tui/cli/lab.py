@@ -15,6 +15,7 @@ def lab(
     esx: Annotated[bool, Parameter(negative=())] = False,
     record: Annotated[bool, Parameter(negative=())] = False,
     guest: bool = True,
+    domain: Path | None = None,
 ) -> int:
     """Run an embedded vSphere on the loopback interface until it gets SIGTERM or Ctrl-C.
 
@@ -36,6 +37,8 @@ def lab(
         Keep a raw image of every disk that a snapshot freezes, to compare backups with.
     guest
         Let the running VMs keep writing to their disks.
+    domain
+        Join the domain whose accounts stand in this file, one DOMAIN:USER:PASSWORD a line: LoginBySSPI works then.
     """
     from engine.lab.runner import main  # noqa: PLC0415 - the lab is heavy, and only this command needs it
 
@@ -44,4 +47,5 @@ def lab(
     arguments += ["--esx"] if esx else []
     arguments += ["--record"] if record else []
     arguments += [] if guest else ["--no-guest"]
+    arguments += ["--domain", str(domain)] if domain else []
     return main(arguments)
