@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE = re.compile(r"(\d+)\s*(?:([kmgt])(?:ib)?|b)?", re.IGNORECASE)
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s*%")
 _PERCENT = re.compile(r"(\d{1,3})\s*%")
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
@@ -295,6 +296,27 @@ class FloorOption(Option[Floor]):
         return Floor(size=size)
 
 
+class ShareOption(Option[float]):
+    """A share, kept as a number from 0 to 1; written in percent, with at most three places."""
+
+    kind = "share"
+
+    @property
+    def allowed(self) -> str:
+        return "a share from 0% to 100%, such as 0.5%"
+
+    def read(self, value: object, base: Path) -> float:
+        if isinstance(value, float) and 0 <= value <= 1:
+            return value
+        match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match is None or float(match[1]) > 100:
+            raise self.expected(value)
+        return float(match[1]) / 100
+
+    def text(self, value: float) -> str:
+        return f"{round(value * 100, 3):g}%"
+
+
 def size_text(size: int) -> str:
     """The size in the largest unit that needs no fraction: 2 MiB, 1000 (bytes have no unit)."""
     for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
@@ -305,9 +327,15 @@ def size_text(size: int) -> str:
 
 def nearest(word: str, words: Sequence[str]) -> str:
     """ "; did you mean X?" for the most similar of `words`, or "" when none is."""
+    close = close_to(word, words)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def close_to(word: str, words: Sequence[str], cutoff: float = 0.6) -> list[str]:
+    """At most two of `words` that `word` may be a misspelling of, the most similar first; case does not count.
+    `cutoff` is difflib's: 0 takes anything, 1 only the word itself."""
     upper = {candidate.upper(): candidate for candidate in words}
-    close = get_close_matches(word.upper(), list(upper), n=1, cutoff=0.6)
-    return f"; did you mean {upper[close[0]]}?" if close else ""
+    return [upper[found] for found in get_close_matches(word.upper(), list(upper), n=2, cutoff=cutoff)]
 
 
 def _shown(value: object) -> str:
