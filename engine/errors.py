@@ -2,7 +2,8 @@
 
 VcbError
 ├── ConfigError              a setting, file or argument is wrong                         (exit code 2)
-│   └── SpecError            a VM specification that cannot be read
+│   ├── SpecError            a VM specification that cannot be read
+│   └── ConflictError        a file changed on disk since it was read: nothing was written
 ├── TrustError               a certificate that nobody approved, or that changed
 ├── ConnectError             a server that cannot be reached                              transient
 ├── LoginError               refused credentials: never tried twice
@@ -78,6 +79,21 @@ class ConfigError(VcbError):
 
 class SpecError(ConfigError):
     code = "spec"
+
+
+class ConflictError(ConfigError):
+    """What a three-way view needs: `base` as it was read, `mine` to be saved, `disk` as it is now (None: deleted).
+
+    They are whole files, secrets included: for `engine.config.merging`, never for a log.
+    """
+
+    code = "conflict"
+
+    def __init__(
+        self, sentence: str, *, base: bytes, mine: bytes, disk: bytes | None, file: str = "", hint: str = ""
+    ) -> None:
+        super().__init__(sentence, file=file, hint=hint)
+        self.base, self.mine, self.disk = base, mine, disk
 
 
 class TrustError(VcbError):
