@@ -21,7 +21,10 @@ def query(vm: VM, snapshot: Snapshot | None, key: int, start: int, change_id: st
     """DiskChangeInfo from byte `start`: at most `vm.areas_per_answer` extents; `length` says how far it speaks.
 
     InvalidArgument for an unknown device, a foreign snapshot or a start at or beyond the capacity; FileFault for a disk
-    that is not tracked, a change id of another epoch line, or a running VM without a snapshot."""
+    that is not tracked, a change id of another epoch line, or a running VM without a snapshot.
+
+    Rules for the point QueryChangedDiskAreas, phase data, make the answer wrong: "omit" leaves areas out, "short" cuts
+    the page to `size` bytes (0: it covers nothing), "corrupt" lets it begin `size` bytes late."""
     if snapshot is not None and snapshot.vm is not vm:
         raise vmodl.fault.InvalidArgument(invalidProperty="snapshot", msg="A specified parameter was not correct.")
     slot = (vm.definition if snapshot is None else snapshot.definition).slot(key)
@@ -32,8 +35,11 @@ def query(vm: VM, snapshot: Snapshot | None, key: int, start: int, change_id: st
         raise _invalid("startOffset")
     if snapshot is None and vm.power != "poweredOff":
         raise _fault(disk)
+    lie = vm.lab.faults.hit("QueryChangedDiskAreas", "data", vm, disk.file())
     runs = [(offset, length) for offset, length in _runs(snapshot, slot, disk, change_id) if offset + length > start]
     end = disk.capacity
+    if lie is not None and lie.action == "omit":
+        runs = [(offset, length) for offset, length in runs if offset < lie.size]
     if len(runs) > vm.areas_per_answer:
         end = runs[vm.areas_per_answer][0]
         runs = runs[: vm.areas_per_answer]
@@ -43,6 +49,10 @@ def query(vm: VM, snapshot: Snapshot | None, key: int, start: int, change_id: st
         )
         for offset, length in runs
     ]
+    if lie is not None and lie.action == "short":  # says that it covers less than it was asked for, and no more comes
+        end = start + min(lie.size, end - start)
+    if lie is not None and lie.action == "corrupt":
+        start += lie.size
     return vim.VirtualMachine.DiskChangeInfo(startOffset=start, length=end - start, changedArea=extents)
 
 

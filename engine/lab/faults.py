@@ -5,11 +5,13 @@ Every place that can go wrong asks `faults.hit(point, phase, *objects)`. Points 
     a method's wire name, phase "call"   the SOAP request arrives ("CreateSnapshot_Task", "Login")
     a method's wire name, phase "task"   its task begins to work
     "http", phase "data"                 /folder and /nfc transfers; objects: the path, and the VM if known
+    "QueryChangedDiskAreas", phase "data"  its answer; objects: the VM and the disk's file
     "nfc...", phase "data"               the NFC server ("nfc.open", "nfc.read"); objects: the VM or the file name
 
 Actions "fault" and "delay" happen inside `hit`; for the rest the returned rule tells the caller what to do: "drop" and
 "drop-after" (cut the connection before or after the answer), "short" (end the data after `size` bytes), "slow" (`size`
-bytes a second) and "corrupt" (flip a bit at byte `size`).
+bytes a second), "corrupt" (flip a bit at byte `size`) and "omit" (leave out the changed areas from byte `size` on,
+as if nothing had changed there: a change tracking that lies).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from pyVmomi import VmomiSupport, vmodl
 
 from engine.lab import wire
 
-ACTIONS = ("fault", "delay", "drop", "drop-after", "short", "slow", "corrupt")
+ACTIONS = ("fault", "delay", "drop", "drop-after", "short", "slow", "corrupt", "omit")
 PHASES = ("call", "task", "data", "*")
 
 

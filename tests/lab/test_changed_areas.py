@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pyVmomi import vim, vmodl
 
+from engine.lab.faults import Rule
 from engine.lab.snapshots import Snapshot
 from engine.lab.vm import VM
 from engine.lab.vsphere import VSphere
@@ -179,3 +180,19 @@ def test_disks_that_cannot_be_tracked_have_no_change_id(vsphere: VSphere) -> Non
     assert change_id(snapshot, physical) is None
     with pytest.raises(vim.fault.FileFault):
         vm.QueryChangedDiskAreas(CTX, independent, 0, "*", snapshot.ref)
+
+
+def test_a_rule_makes_tracking_lie(vsphere: VSphere, vm: VM) -> None:
+    first = vm.take_snapshot("one")
+    since = change_id(first)
+    for offset in (0, 4 * MIB, 8 * MIB):
+        vm.write(2000, offset, b"changed")
+    second = vm.take_snapshot("two")
+    assert areas(vm, since, second) == [(0, BLOCK), (4 * MIB, BLOCK), (8 * MIB, BLOCK)]
+    vsphere.faults.add(Rule("QueryChangedDiskAreas", "omit", "data", size=4 * MIB))
+    assert areas(vm, since, second) == [(0, BLOCK)], "the coverage looks whole"
+    vsphere.faults.add(Rule("QueryChangedDiskAreas", "short", "data", first=1, size=0))
+    assert vm.QueryChangedDiskAreas(CTX, 2000, 0, since, second.ref).length == 0
+    vsphere.faults.add(Rule("QueryChangedDiskAreas", "corrupt", "data", size=512))
+    assert vm.QueryChangedDiskAreas(CTX, 2000, 0, since, second.ref).startOffset == 512
+    assert areas(vm, since, second) == [(0, BLOCK), (4 * MIB, BLOCK), (8 * MIB, BLOCK)]
