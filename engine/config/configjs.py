@@ -98,6 +98,8 @@ class _Parser:
         self.position = 0
         self.stray_star_line = -1
         self.names: set[str] = set()
+        self.subject: tuple[str, ...] = ()
+        """The name whose setting is being read."""
 
     def run(self) -> None:
         for token in self.document.tokens:
@@ -118,7 +120,9 @@ class _Parser:
             elif token.kind == "word" and token.text in _DECLARATIONS:
                 self.position += 1
             elif token.kind == "word" and self.peek(1, "="):
+                self.subject = (token.text,)
                 self.assignment(token)
+                self.subject = ()
             else:
                 self.unreadable(token)
 
@@ -141,7 +145,7 @@ class _Parser:
         """A finding at the token, or `behind` it."""
         column = token.column + (len(token.text) if behind else 0)
         self.document.findings.append(
-            Finding(rule_id, severity, text, (), fix, self.document.file, token.line, column, repair)
+            Finding(rule_id, severity, text, self.subject, fix, self.document.file, token.line, column, repair)
         )
 
     @cached_property

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.config import configjs, toml_file
+from engine.config import toml_file
+from engine.config.document import Document, document_of
 from engine.config.finding import Finding
 from engine.config.option_types import nearest
 from engine.config.options import OPTIONS, Origin, Settings, read_value
+from engine.config.spelling import spelling
 from engine.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "VCB_"
@@ -46,6 +48,24 @@ def load(file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     gathering = _Gathering()
     if file is not None:
         _from_file(gathering, file)
+    _from_outside(gathering, environ, overrides)
+    errors = [finding for finding in gathering.findings if finding.severity == "error"]
+    if errors:
+        raise error_of(errors)
+    warnings = tuple(finding for finding in gathering.findings if finding.severity == "warning")
+    return Settings(gathering.values, gathering.origins, warnings, file)
+
+
+def settings_of(document: Document, environ: Mapping[str, str]) -> Settings:
+    """The settings as `document` and the environment say them, for a check: a value that cannot be read keeps its
+    default, and `Settings.findings` has everything, errors and notes as well."""
+    gathering = _Gathering()
+    _from_document(gathering, document)
+    _from_outside(gathering, environ, {})
+    return Settings(gathering.values, gathering.origins, tuple(gathering.findings), Path(document.file))
+
+
+def _from_outside(gathering: _Gathering, environ: Mapping[str, str], overrides: Mapping[str, str]) -> None:
     for name, value in _from_environment(environ):
         gathering.take(name, value, Origin("environment"), Path.cwd())
     gathering.findings += _misspelt_environment(environ)
@@ -54,10 +74,6 @@ def load(file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
             gathering.findings.append(_secret_in_arguments(name))
             continue
         gathering.take(name, value, Origin("command line"), Path.cwd())
-    errors = [finding for finding in gathering.findings if finding.severity == "error"]
-    if errors:
-        raise error_of(errors)
-    return Settings(gathering.values, gathering.origins, tuple(gathering.findings), file)
 
 
 def read_bytes(file: Path) -> bytes:
@@ -98,11 +114,15 @@ def _from_file(gathering: _Gathering, file: Path) -> None:
         for name, (value, line) in values.items():
             gathering.take(name, value, Origin("file", file, line), base)
         return
-    document = configjs.parse(data, file)
-    gathering.findings += document.findings
-    for name, assignment in document.effective().items():
-        origin = Origin("file", file, assignment.line, assignment.value_token.column)
-        gathering.take(name, assignment.value, origin, base)
+    _from_document(gathering, document_of(data, file))
+
+
+def _from_document(gathering: _Gathering, document: Document) -> None:
+    file = Path(document.file)
+    gathering.findings += [*document.findings(), *spelling(document)]
+    for name, entry in document.values().items():
+        if name in OPTIONS:
+            gathering.take(name, entry.value, Origin("file", file, entry.line, entry.column), file.absolute().parent)
     gathering.findings.sort(key=lambda finding: (finding.line, finding.column))
 
 

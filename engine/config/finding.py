@@ -18,6 +18,11 @@ class Repair(NamedTuple):
     edits: tuple[Edit, ...]
     base: bytes
 
+    @classmethod
+    def of(cls, data: bytes, text: str, *edits: Edit) -> "Repair":
+        """A repair of the file that holds `data`."""
+        return cls(text, edits, sha256(data).digest())
+
     def made_in(self, data: bytes) -> bytes:
         """The repaired bytes. Raises ConfigError when `data` is not what the repair was made for."""
         if sha256(data).digest() != self.base:
