@@ -34,6 +34,25 @@ def opened(host: FakeHost, report: Reporter, **changes: object) -> NfcSource:
     return open_nfc(arguments.pop("tickets", host.ticket), PATH, **arguments)  # type: ignore[arg-type]
 
 
+def hollow(disk: bytes, data: Callable[[int, int], bool]) -> bytes:
+    """The disk with zeros in every whole chunk that holds no data."""
+    whole = len(disk) // 65536 * 65536
+    chunks = [disk[at : at + 65536] if data(at, at + 65536) else bytes(65536) for at in range(0, whole, 65536)]
+    return b"".join([*chunks, disk[whole:]])
+
+
+def test_a_map_that_leaves_data_out_is_not_believed(
+    fake_host: MakeHost, report: Reporter, disk: bytes, events: list[Event]
+) -> None:
+    host = fake_host(allocated=lambda start, end: False)
+    source = opened(host, report)
+    assert list(source.allocated()) == [Extent(0, len(disk))]
+    source.close()
+    assert any(
+        isinstance(event, LogRecord) and event.level == 2 and "empty that holds data" in event.text for event in events
+    )
+
+
 def read(source: NfcSource, offset: int, length: int) -> bytes:
     buffer = bytearray(length)
     source.read_into(offset, memoryview(buffer))
@@ -110,7 +129,7 @@ def test_allocated_blocks(fake_host: MakeHost, report: Reporter, disk: bytes) ->
     def data(start: int, end: int) -> bool:
         return start < 131072 or 1 << 20 <= start < (1 << 20) + 65536
 
-    host = fake_host(allocated=data)
+    host = fake_host(hollow(disk, data), allocated=data)
     source = opened(host, report)
     tail = len(disk) // 65536 * 65536
     assert list(source.allocated()) == [Extent(0, 131072), Extent(1 << 20, 65536), Extent(tail, len(disk) - tail)]
@@ -125,7 +144,11 @@ def test_allocated_blocks_of_a_disk_of_several_pages(
     monkeypatch.setattr("engine.transport.nfc.source.ALLOCATION_PAGE", 33)
     chosen = random.Random(5)
     truth = [chosen.random() < 0.5 for _ in range(len(disk) // 65536)]
-    host = fake_host(allocated=lambda start, end: truth[start // 65536])
+
+    def data(start: int, end: int) -> bool:
+        return truth[start // 65536]
+
+    host = fake_host(hollow(disk, data), allocated=data)
     source = opened(host, report)
     found = source.allocated()
     source.close()

@@ -8,6 +8,7 @@ from engine.cancel import CancelToken
 from engine.errors import TransportError
 from engine.extents import Extent, merged
 from engine.reporter import Reporter
+from engine.transport.holes import data_in_holes
 from engine.transport.nfc.authd import Ticket
 from engine.transport.nfc.budget import HOSTS, Budget
 from engine.transport.nfc.connections import Connections, Patience, Wish
@@ -78,7 +79,8 @@ class NfcSource:
         return len(self._connections)
 
     def allocated(self) -> Sequence[Extent]:
-        """Asked once. The whole disk, with a warning, when the host refuses to tell (it may, beside VMFS)."""
+        """Asked once. The whole disk, with a warning, when the host refuses to tell (it may, beside VMFS), or when a
+        sample of what it calls empty holds data."""
         with self._allocated_lock:
             if self._allocated is None:
                 self._allocated = self._query_allocated()
@@ -113,4 +115,12 @@ class NfcSource:
             )
             return [Extent(0, self.capacity)]
         tail = chunks * ALLOCATION_CHUNK
-        return merged([*found, Extent(tail, self.capacity - tail)])
+        extents = merged([*found, Extent(tail, self.capacity - tail)])
+        lie = data_in_holes(self, extents)
+        if lie is None:
+            return extents
+        self._report.warning(
+            f"The host calls a block of {self._path} empty that holds data (at byte {lie:,}); the whole disk is read.",
+            hint="Report this host's version: its map of allocated blocks can't be believed.",
+        )
+        return [Extent(0, self.capacity)]
