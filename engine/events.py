@@ -12,7 +12,7 @@ import msgspec
 
 
 class Stage(StrEnum):
-    """The stages of one VM's backup, in the order of the flow."""
+    """The stages of one VM's backup, in the order of the flow; then those that only a restore has."""
 
     LOOKUP = "lookup"
     CHECKS = "checks"
@@ -25,6 +25,9 @@ class Stage(StrEnum):
     UNMOUNT = "unmount"
     REMOVE_SNAPSHOT = "remove snapshot"
     CONSOLIDATION = "consolidation check"
+    PROVE_POINT = "prove the point"
+    IMPORT_LEASE = "import lease"
+    RESTORE = "restore"
 
 
 class ResultState(StrEnum):
@@ -121,16 +124,22 @@ class Fallback(Event, frozen=True, kw_only=True, tag="fallback"):
 
 
 class Result(Event, frozen=True, kw_only=True, tag="result"):
-    """The last event of a job; `summary` is the JSON form of engine.flow.outcome.Outcome."""
+    """The last event of one VM's job; `summary` is the JSON form of engine.flow.outcome.Outcome."""
 
     state: str
     sentence: str
     summary: dict[str, Any] = {}
 
 
+class JobEnded(Event, frozen=True, kw_only=True, tag="job-ended"):
+    """The last line of a worker's journal: nothing more will come, from none of the job's parts."""
+
+    state: str
+
+
 AnyEvent = (
     LogRecord | StageStarted | StageEnded | PlanMade | DiskStarted | DiskProgress | DiskEnded | DiskSkipped
-    | Retry | Fallback | Result
+    | Retry | Fallback | Result | JobEnded
 )  # fmt: skip
 
 _decoder = msgspec.json.Decoder(AnyEvent)

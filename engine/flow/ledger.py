@@ -24,6 +24,7 @@ class Kind(StrEnum):
     SNAPSHOT = "snapshot"
     DIRECTORY = "directory"
     LEASE = "lease"
+    VM = "vm"
 
 
 class Fate(StrEnum):
