@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from engine.cancel import CancelToken
-from engine.errors import Cancelled, VcbError
+from engine.errors import Cancelled, CleanupError, VcbError
 from engine.events import DiskSkipped, PlanMade, Stage
 from engine.flow.consolidation import settle_consolidation
 from engine.flow.exporters import Exporter, open_exporter
@@ -151,14 +151,18 @@ class VmBackup:
             self._attempt(self._mount.discard)
 
     def _attempt(self, undo: Callable[[], None]) -> list[str]:
-        """Runs one part of the clean-up; a failure is reported and remembered as a left-over."""
+        """Runs one part of the clean-up; a failure, even one of ours, is told, and the other parts get their turn."""
         try:
             undo()
         except VcbError as error:
-            self._job.report.error(error)
-            self._outcome.leftovers.append(error.sentence)
-            return [error.sentence]
-        return []
+            problem = error
+        except Exception as error:
+            problem = CleanupError(f"A part of the clean-up failed unexpectedly: {error}.", fault=type(error).__name__)
+        else:
+            return []
+        self._job.report.error(problem)
+        self._outcome.leftovers.append(problem.sentence)
+        return [problem.sentence]
 
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[Reporter]:

@@ -337,6 +337,15 @@ def test_an_unexpected_exception_still_undoes_everything(proxy, monkeypatch):
     assert_nothing_left(proxy)
 
 
+def test_a_bug_in_one_part_of_the_cleanup_does_not_spare_the_others(proxy, monkeypatch):
+    monkeypatch.setattr("engine.flow.nfc_exporter.NfcExporter.abort", lambda self: 1 / 0)
+    inject(proxy, "nfc.read", phase="data", action="fault", fault="FileFault", last=0)
+    outcome = proxy.backup()
+    assert outcome.state is ResultState.FAILURE
+    assert any("division by zero" in leftover for leftover in outcome.leftovers)
+    assert_nothing_left(proxy)
+
+
 def test_removal_of_somebody_elses_snapshot_is_refused_at_the_point_of_use(proxy):
     """The last line: even if a decision went wrong, the removal itself demands the proof again."""
 
