@@ -32,8 +32,8 @@ def require_runnable(settings: Settings) -> list[Finding]:
 def _finding(settings: Settings, rule_id: str, severity: Severity, text: str, fix: str, *options: str) -> Finding:
     """A finding placed where the first of its options that a file sets is set."""
     origin = next((origin for name in options if (origin := settings.origin(name)).file), None)
-    file, line = (str(origin.file), origin.line) if origin else ("", 0)
-    return Finding(rule_id, severity, text, options, fix, file, line)
+    file, line, column = (str(origin.file), origin.line, origin.column) if origin else ("", 0, 0)
+    return Finding(rule_id, severity, text, options, fix, file, line, column)
 
 
 def _mandatory(settings: Settings) -> Iterator[Finding]:
