@@ -5,8 +5,10 @@ takes every secret this process has ever held, and the forms in which protocols 
 """
 
 import base64
+import html
+import json
 import threading
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
 MASK = "***"
@@ -25,7 +27,7 @@ class Secret:
     def __init__(self, value: str) -> None:
         self._value = value
         if len(value) >= _SHORTEST:
-            forms = {value, quote(value, safe=""), escape(value), base64.b64encode(value.encode()).decode()}
+            forms = _written_forms(value)
             with _lock:
                 _forms.update(dict.fromkeys(forms))
 
@@ -48,6 +50,28 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a Secret is not serialised")
+
+
+def _written_forms(value: str) -> set[str]:
+    """The value as URLs, XML, JSON, Basic authentication, PowerShell and Python's own messages write it."""
+    data, wide = value.encode("utf-8", "surrogateescape"), value.encode("utf-16-le", "surrogatepass")
+    encoded = {
+        base64.b64encode(data).decode(),
+        base64.urlsafe_b64encode(data).decode(),
+        base64.b64encode(wide).decode(),
+    }
+    percent = {quote(data, safe=""), quote(data, safe="/"), quote_plus(data)}
+    return {
+        value,
+        escape(value),
+        html.escape(value),
+        json.dumps(value)[1:-1],
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        repr(value)[1:-1],
+        repr(data)[2:-1],
+        *encoded,
+        *percent,
+    }
 
 
 def redact(text: str) -> str:

@@ -22,6 +22,7 @@ from engine.errors import (
     VmUnsuitable,
     VsphereError,
 )
+from engine.secret import redact
 from engine.vsphere.decoding import Ref
 
 NameOf = Callable[[Ref], str]
@@ -127,7 +128,7 @@ def translate(fault: Exception, *, doing: str, subject: str, name_of: NameOf | N
     if isinstance(fault, vim.fault.NoPermission) and not isinstance(fault, vim.fault.NotAuthenticated):
         return _no_permission(fault, doing, subject, name_of)
     name = fault_name(fault)
-    said = (getattr(fault, "msg", None) or "").strip()
+    said = redact((getattr(fault, "msg", None) or "").strip())
     row = _row(fault)
     if issubclass(row.error, SnapshotError | VsphereError) and "quiesc" in said.lower():
         row = _Row(QuiesceError, "", _QUIESCE_HINT)

@@ -15,7 +15,7 @@ from engine.config.integrated_logon import LIBRARY_HINT, lacking
 from engine.config.options import SSPI
 from engine.errors import LoginError
 from engine.reporter import Reporter
-from engine.secret import Secret
+from engine.secret import Secret, redact
 from engine.vsphere import faults
 
 LEGS = 8
@@ -63,7 +63,7 @@ class IntegratedLogin:
         raise LoginError(f"{self.host}: integrated logon did not end within {LEGS} exchanges.", hint=_ACCOUNT_HINT)
 
     def _refused(self, fault: Any, mechanism: str) -> LoginError:
-        said = f" The server says: {fault.msg}" if fault.msg else ""
+        said = f" The server says: {redact(fault.msg)}" if fault.msg else ""
         if isinstance(fault, vmodl.fault.NotSupported):
             why, hint = "the server does not support it; it is not joined to a domain", _ACCOUNT_HINT
         else:

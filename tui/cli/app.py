@@ -13,10 +13,12 @@ from cyclopts.exceptions import CycloptsError
 from engine import __version__
 from engine.errors import VcbError
 from tui.cli.interrupt import endings_raise
+from tui.cli.privacy import guarded, show_defect
 from tui.cli.screen import Screen, safe_streams
 
 USAGE_ERROR = 2
 CANCELLED = 130
+DEFECT = 1
 
 _COMMANDS = {
     "demo": ("tui.cli.demo:demo", "A whole backup against an embedded vSphere: nothing to set up."),
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        with endings_raise():
+        with guarded(), endings_raise():
             return application()(words) or 0
     except CycloptsError as error:
         Screen().error(str(error), hint=_advice(words))
@@ -67,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         Screen().error("Cancelled.")
         return CANCELLED
+    except Exception as defect:
+        show_defect(defect)
+        Screen().error("This is a defect of vcb, not of your configuration; the lines above tell where.")
+        return DEFECT
 
 
 def _failed(error: VcbError, as_json: bool) -> int:

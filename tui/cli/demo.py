@@ -13,6 +13,7 @@ from cyclopts import Parameter
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
+from engine.config.secrets import child_environment
 from engine.events import ResultState
 from engine.reporter import Reporter
 from tui.cli.flags import JsonFlag
@@ -124,5 +125,5 @@ def _describes(name: str) -> bool:
 
 def _identical(qemu_img: str, image: Path, frozen: Path) -> tuple[bool, str]:
     command = [qemu_img, "compare", "-f", "vmdk", "-F", "raw", str(image), str(frozen)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own files
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())  # noqa: S603
     return done.returncode == 0, (done.stdout + done.stderr).strip().replace("\n", " ")

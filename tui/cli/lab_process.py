@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import engine
+from engine.config.secrets import child_environment
 from engine.errors import VcbError
 
 _READY_WITHIN = 60.0
@@ -42,6 +43,7 @@ class LabProcess:
                 stderr=log,
                 text=True,
                 cwd=Path(engine.__file__).parents[1],
+                env=child_environment(),
                 start_new_session=True,
             )
         try:

@@ -10,10 +10,13 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
+from engine.secret import redact
 from tui.cli.figures import clean
 
 PLAIN_WIDTH = 80
 _NARROWEST = 40
+_PROSE = frozenset({"error", "sentence", "text", "reason", "hint", "fault", "fix", "warnings", "leftovers", "findings"})
+"""Fields of the machine's line that may quote what a server or a library said."""
 
 
 class _Console(Console):
@@ -64,6 +67,7 @@ class Screen:
 
     def error(self, sentence: str, *, fault: str = "", hint: str = "") -> None:
         """A failure of the command itself, on standard error."""
+        sentence, fault, hint = redact(sentence), redact(fault), redact(hint)
         first, *rest = sentence.splitlines() or [""]
         _write(self.errors, Text.assemble(("vcb: ", "bold red"), clean(first)))
         for line in rest:
@@ -77,10 +81,20 @@ class Screen:
         """The machine's line; nothing without --json."""
         if self.as_json:
             try:
-                self._stdout.write(json.dumps(value, ensure_ascii=True, default=str) + "\n")
+                self._stdout.write(json.dumps(_redacted(value), ensure_ascii=True, default=str) + "\n")
                 self._stdout.flush()
             except OSError:
                 _silence(self._stdout)
+
+
+def _redacted(value: Any, prose: bool = False) -> Any:
+    """The value with secrets taken out of its prose. Names, paths and identifiers stay what they are, even where a
+    weak password equals one of them: a script acts on them."""
+    if isinstance(value, dict):
+        return {name: _redacted(part, prose or name in _PROSE) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redacted(part, prose) for part in value]
+    return redact(value) if prose and isinstance(value, str) else value
 
 
 def _write(console: Console, text: Text) -> None:

@@ -1,0 +1,37 @@
+"""What a process that knows a password must not leave behind when it dies."""
+
+import resource
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from engine.secret import redact
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """While the block runs, a crash leaves no core file, and a thread's traceback shows no secret."""
+    _no_core_files()
+    before = threading.excepthook
+    threading.excepthook = _thread_failed
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+def show_defect(error: BaseException) -> None:
+    """A traceback on standard error, without the secrets that its messages may quote."""
+    sys.stderr.write(redact("".join(traceback.format_exception(error))))
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
+        show_defect(failure.exc_value)
+
+
+def _no_core_files() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
