@@ -1,7 +1,8 @@
 """A configuration file as a document: what it says, what is wrong with it, and edits that leave the rest alone.
 
-Two forms have the same protocol: `configjs_document.ConfigJsDocument` and TOML's. `engine.config.check.check` joins a
-document's own findings with those of its values, the rules across options and the state of the machine.
+Two forms have the same protocol: `configjs_document.ConfigJsDocument` and `toml_document.TomlDocument`.
+`engine.config.check.check` joins a document's own findings with those of its values, the rules across options and the
+state of the machine.
 """
 
 from collections.abc import Mapping
@@ -11,9 +12,11 @@ from typing import Literal, Protocol, Self
 from engine.config.configjs_document import ConfigJsDocument
 from engine.config.edits import Entry
 from engine.config.finding import Finding
+from engine.config.toml_document import TomlDocument
 from engine.errors import ConfigError
 
 Kind = Literal["config.js", "toml"]
+_KINDS: Mapping[str, Kind] = {".js": "config.js", ".toml": "toml"}
 
 
 class Document(Protocol):
@@ -82,19 +85,26 @@ class Document(Protocol):
         ...
 
 
+def kind_of(file: Path | str) -> Kind:
+    """What a file is, by its suffix. Raises ConfigError for an unknown one."""
+    suffix = Path(file).suffix.lower()
+    if suffix not in _KINDS:
+        raise ConfigError(
+            f'what kind of file {Path(file).name} is, its name does not say: it must end with ".js" (VCB\'s config.js) '
+            'or ".toml"',
+            file=str(file),
+        )
+    return _KINDS[suffix]
+
+
 def document_of(data: bytes, file: Path | str) -> Document:
-    """The document that `data` is: by the file's suffix (.js). Raises ConfigError for an unknown one."""
-    if Path(file).suffix.lower() == ".js":
-        return ConfigJsDocument.parse(data, file)
-    raise ConfigError(
-        f'what kind of file {Path(file).name} is, its name does not say: it must end with ".js" (VCB\'s config.js) '
-        'or ".toml"',
-        file=str(file),
-    )
+    """The document that `data` is, by the file's name. Raises ConfigError when that does not say it."""
+    return TomlDocument.parse(data, file) if kind_of(file) == "toml" else ConfigJsDocument.parse(data, file)
 
 
 def open_document(file: Path) -> Document:
     """Reads a file. Raises ConfigError when it cannot be read, or its name does not say what it is."""
+    kind_of(file)
     try:
         data = file.read_bytes()
     except OSError as error:

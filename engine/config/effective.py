@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.config import toml_file
-from engine.config.document import Document, document_of
+from engine.config.document import Document, open_document
 from engine.config.finding import Finding
 from engine.config.option_types import nearest
 from engine.config.options import OPTIONS, Origin, Settings, read_value
@@ -47,7 +46,7 @@ def load(file: Path | None, environ: Mapping[str, str], overrides: Mapping[str, 
     """
     gathering = _Gathering()
     if file is not None:
-        _from_file(gathering, file)
+        _from_document(gathering, open_document(file))
     _from_outside(gathering, environ, overrides)
     errors = [finding for finding in gathering.findings if finding.severity == "error"]
     if errors:
@@ -76,15 +75,6 @@ def _from_outside(gathering: _Gathering, environ: Mapping[str, str], overrides: 
         gathering.take(name, value, Origin("command line"), Path.cwd())
 
 
-def read_bytes(file: Path) -> bytes:
-    """The file's content. Raises ConfigError."""
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ConfigError(f"the configuration file cannot be read: {reason}", file=str(file)) from error
-
-
 def error_of(findings: list[Finding]) -> ConfigError:
     """One error that tells them all: a single one in a sentence, several as a list with a line each."""
     first = findings[0]
@@ -96,25 +86,6 @@ def error_of(findings: list[Finding]) -> ConfigError:
     error = ConfigError("\n".join([f"{len(findings)} errors in the configuration:", *shown]))
     error.file, error.line, error.column = first.file, first.line, first.column
     return error
-
-
-def _from_file(gathering: _Gathering, file: Path) -> None:
-    suffix = file.suffix.lower()
-    if suffix not in (".js", ".toml"):
-        raise ConfigError(
-            f'what kind of file {file.name} is, its name does not say: it must end with ".js" (VCB\'s config.js) '
-            'or ".toml"',
-            file=str(file),
-        )
-    data = read_bytes(file)
-    base = file.absolute().parent
-    if suffix == ".toml":
-        values, findings = toml_file.parse(data, file)
-        gathering.findings += findings
-        for name, (value, line) in values.items():
-            gathering.take(name, value, Origin("file", file, line), base)
-        return
-    _from_document(gathering, document_of(data, file))
 
 
 def _from_document(gathering: _Gathering, document: Document) -> None:

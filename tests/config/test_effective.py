@@ -51,7 +51,7 @@ def test_all_errors_of_a_toml_file_are_told_together() -> None:
         load(SAMPLES / "broken.toml", {}, {})
     text = caught.value.sentence
     assert text.count(f"{SAMPLES / 'broken.toml'}:") == 5
-    for said in (':3: PORT must be a whole number from 1 to 65535; "https" is not', "did you mean EXPORT_FORMAT?"):
+    for said in (':3:8: PORT must be a whole number from 1 to 65535; "https" is not', "did you mean EXPORT_FORMAT?"):
         assert said in text
 
 
