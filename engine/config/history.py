@@ -161,20 +161,27 @@ class History:
 
     def _read(self) -> _Record:
         try:
-            fd = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            return _Record(path=os.fsencode(self.real).decode(errors="backslashreplace"))
+            data = self._stored()
+            if data is None:
+                return _Record(path=os.fsencode(self.real).decode(errors="backslashreplace"))
+            record = msgspec.json.decode(data, type=_Record)
         except OSError as error:
-            raise self._unreadable(error.strerror or "") from error
-        try:
-            record = msgspec.json.decode(read_open(fd), type=_Record)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise self._unreadable(str(error)) from error
-        finally:
-            os.close(fd)
+            raise self._unreadable(error.strerror or type(error).__name__) from error
+        except msgspec.MsgspecError as error:
+            raise self._unreadable(f"it is damaged ({error})") from error
         if record.format > _FORMAT:
             raise self._unreadable(f"it is of format {record.format}, made by a newer version")
         return record
+
+    def _stored(self) -> bytes | None:
+        try:
+            fd = os.open(self.file, os.O_RDONLY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return None
+        try:
+            return read_open(fd)
+        finally:
+            os.close(fd)
 
     def _unreadable(self, reason: str) -> ConfigError:
         return ConfigError(

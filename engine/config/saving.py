@@ -182,7 +182,7 @@ class _Save:
     def _write(self, held: Held) -> Saved:
         if held.fd is not None:
             _require_writable(held.fd, self.real)
-            sweep(self.real)
+        sweep(self.real)
         with new_content(self.real, self.data, like=held.fd) as self.new:
             number = self._announce()
             try:

@@ -72,13 +72,10 @@ def new_content(path: Path, data: bytes, *, like: int | None = None, mode: int =
     """
     directory_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        temporary = path.parent / f"{_prefix(path)}{secrets.token_hex(6)}"
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
+        temporary, fd = _temporary(path)
         try:
             status = os.fstat(fd)
             new = NewContent(path, temporary, directory_fd, (status.st_dev, status.st_ino))
-            with suppress(OSError):  # a file system without locks: then nobody sweeps by them either
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write(fd, data)
             if like is None:
                 os.fchmod(fd, mode)
@@ -122,6 +119,23 @@ def target_error(error: OSError, sentence: str, hint: str = "") -> TargetError:
 def _prefix(path: Path) -> str:
     """Of temporary files for `path`: short, whatever the name's length."""
     return f".vcb-save-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}-"
+
+
+def _temporary(path: Path) -> tuple[Path, int]:
+    """A new empty file beside `path`, locked and open for writing. A sweep that came between is outdone by another."""
+    while True:
+        temporary = path.parent / f"{_prefix(path)}{secrets.token_hex(6)}"
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
+        with suppress(OSError):  # a file system without locks: then no sweep takes it away either
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            ours = os.fstat(fd).st_nlink > 0
+        except OSError:
+            os.close(fd)
+            raise
+        if ours:
+            return temporary, fd
+        os.close(fd)
 
 
 def _remove_unlocked(leftover: Path) -> None:
