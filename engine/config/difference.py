@@ -6,18 +6,17 @@ Neither shows a password, whatever state the line is in.
 import re
 from collections.abc import Iterator
 from difflib import unified_diff
+from operator import attrgetter
 from pathlib import Path
 
 from engine.config.encoding import decode
+from engine.config.masking import masked
 from engine.config.merging import Lines, ThreeWay
-from engine.config.options import OPTIONS
 from engine.config.validity import errors_of
 from engine.errors import ConfigError
-from engine.secret import MASK, redact
 
-_SECRET_NAMES = "|".join(name for name, option in OPTIONS.items() if option.secret)
-_SECRET = re.compile(rf"(?i)(\b(?:{_SECRET_NAMES})\b[\"']?\s*[=:]\s*)\S.*")
 _NO_END = "\\ No newline at end of file"
+_BASE, _MINE, _DISK = attrgetter("base"), attrgetter("mine"), attrgetter("disk")
 _MARKS = {"unchanged": "  ", "mine": "M ", "theirs": "D ", "same": "= "}
 
 
@@ -36,30 +35,31 @@ def unified(before: bytes, after: bytes, file: Path, *, context: int = 3) -> lis
 def three_way_view(view: ThreeWay, file: Path) -> list[str]:
     """All lines of the merge, each behind a mark: M mine, D from the disk, = the same by both; a conflict shows all
     three sides between rows of <<<<<<<, |||||||, ======= and >>>>>>>."""
-    _learn_secrets(b"".join(line for hunk in view.hunks for line in hunk.base + hunk.mine + hunk.disk), file)
+    sides = [b"".join(line for hunk in view.hunks for line in side(hunk)) for side in (_BASE, _MINE, _DISK)]
+    for data in sides:
+        _learn_secrets(data, file)
+    base, mine, disk = (decode(data).encoding for data in sides)
     shown: list[str] = []
     for hunk in view.hunks:
         if hunk.kind != "conflict":
-            shown += [_MARKS[hunk.kind] + line for line in _text(hunk.chosen)]
+            encoding = disk if hunk.kind == "theirs" else mine
+            shown += [_MARKS[hunk.kind] + line for line in _text(hunk.chosen, encoding)]
             continue
-        shown += ["<<<<<<< mine", *_text(hunk.mine), f"||||||| as it was read (line {hunk.line})", *_text(hunk.base)]
-        shown += ["=======", *_text(hunk.disk), ">>>>>>> on the disk now"]
+        shown += ["<<<<<<< mine", *_text(hunk.mine, mine)]
+        shown += [f"||||||| as it was read (line {hunk.line})", *_text(hunk.base, base)]
+        shown += ["=======", *_text(hunk.disk, disk), ">>>>>>> on the disk now"]
     return shown
 
 
 def _shown(data: bytes, file: Path) -> list[str]:
     _learn_secrets(data, file)
     text = decode(data).text
-    lines = [_masked(line) for line in re.split(r"\r\n|\r|\n", text)]
+    lines = [masked(line) for line in re.split(r"\r\n|\r|\n", text)]
     return lines[:-1] if not lines[-1] else [*lines[:-1], f"{lines[-1]}\n{_NO_END}"]
 
 
-def _text(lines: Lines) -> list[str]:
-    return [_masked(decode(line).text.rstrip("\r\n")) for line in lines]
-
-
-def _masked(line: str) -> str:
-    return redact(_SECRET.sub(rf"\1{MASK}", line))
+def _text(lines: Lines, encoding: str) -> list[str]:
+    return [masked(line.decode(encoding, "replace").lstrip("\ufeff").rstrip("\r\n")) for line in lines]
 
 
 def _learn_secrets(data: bytes, file: Path) -> None:
