@@ -112,6 +112,9 @@ class ConfigurationFiles:
             ovf.OvfFile(ids[done.disk.key], done.files[-1].name, done.files[-1].size, done.disk.capacity)
             for done in self.outcome.disks
         ]
+        nvram = self.directory / NVRAM
+        if nvram.is_file():  # named, so that whoever imports the package gives the new VM its firmware's settings
+            disks.append(ovf.OvfFile(ovf.nvram_id(vm.moref), NVRAM, nvram.stat().st_size))
         text, warnings = ovf.descriptor(session, vm.moref, self.snapshot.moref, disks, name=vm.name)
         for warning in warnings:
             self.report.step(f"OVF: {warning}")

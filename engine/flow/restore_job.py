@@ -159,15 +159,20 @@ class RestoreJob:
             raise VerifyError(f"{disk.files[0]} holds {image.capacity:,} bytes; the disk has {disk.capacity:,}.")
         return image
 
-    def prove(self, disks: Sequence[DiskEntry]) -> None:
-        """Every file that these disks need, of this point and of the points below it, is what was written."""
+    def prove(self, disks: Sequence[DiskEntry], also: Sequence[str] = ()) -> None:
+        """Every file that these disks need, of this point and of the points below it, is what was written; and the
+        files named `also` of this one. Raises `VerifyError`."""
         with self.stage(Stage.PROVE_POINT) as report:
             links: dict[Path, None] = {}
             for disk in disks:
                 image = self.open_disk(disk)
                 image.close()
                 links.update(dict.fromkeys(image.links))
-            for directory, entries in entries_of(list(links)).items():
+            needed = entries_of(list(links))
+            if also:
+                mine = [entry for entry in self.point.manifest.file if entry.name in also]
+                needed.setdefault(self.point.directory, []).extend(mine)
+            for directory, entries in needed.items():
                 try:
                     size = verify_files(directory, entries, self.cancel)
                 except VerifyError as error:

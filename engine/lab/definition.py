@@ -43,6 +43,8 @@ class Nic:
     network: str  # moref
     network_name: str
     mac: str
+    address_type: str = "assigned"
+    connected: bool = True
 
 
 @dataclass

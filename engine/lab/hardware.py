@@ -114,11 +114,11 @@ def _nic(nic: Nic, number: int) -> Any:
             deviceName=nic.network_name, network=vim.Network(nic.network), useAutoDetect=False
         ),
         connectable=Device.VirtualDevice.ConnectInfo(
-            startConnected=True, allowGuestControl=True, connected=True, status="ok"
+            startConnected=nic.connected, allowGuestControl=True, connected=nic.connected, status="ok"
         ),
         controllerKey=100,
         unitNumber=7 + number,
-        addressType="assigned",
+        addressType=nic.address_type,
         macAddress=nic.mac,
         wakeOnLanEnabled=True,
     )

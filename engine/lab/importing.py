@@ -7,6 +7,7 @@ lease that is aborted, times out or fails takes the new VM with it.
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 from pyVmomi import vim, vmodl
@@ -52,6 +53,7 @@ def import_vapp(ctx: Any, pool: Any, spec: Any, folder: Any, host: Any) -> Any:
         vm = VM(
             lab, name, target, store, runner, pool,
             definition=definition, power="poweredOff", tools="notInstalled", directory=_directory(store, name),
+            identity=_identity(config),
         )  # fmt: skip
         try:
             reconfigure.apply(vm, config)
@@ -59,6 +61,11 @@ def import_vapp(ctx: Any, pool: Any, spec: Any, folder: Any, host: Any) -> Any:
             power.delete(vm)
             raise
         return ImportLease(ctx, vm, config).ref
+
+
+def _identity(config: Any) -> tuple[str, str]:
+    """BIOS and instance UUID: the specification's, else new ones."""
+    return config.uuid or str(uuid.uuid4()), config.instanceUuid or str(uuid.uuid4())
 
 
 def _datastore(lab: Any, config: Any, datacenter: Any) -> Any:

@@ -117,7 +117,10 @@ def _change_device(vm: VM, change: Any, keys: dict[int, int]) -> None:
     elif isinstance(device, vim.vm.device.VirtualSCSIController):
         _change_controller(vm, change, keys)
     elif isinstance(device, vim.vm.device.VirtualEthernetCard) and operation == "add":
-        vm.add_nic(_network(vm, device))
+        wished = device.connectable
+        vm.add_nic(
+            _network(vm, device), device.macAddress, connected=wished is None or wished.startConnected is not False
+        )
     elif isinstance(device, vim.vm.device.VirtualEthernetCard) and operation == "remove":
         vm.definition.nics = [nic for nic in vm.definition.nics if nic.key != device.key]
 

@@ -224,11 +224,13 @@ class VM(Entity):
         self.touch("config", "layoutEx", "summary", "storage", "datastore")
         return slot.key
 
-    def add_nic(self, network: Any) -> None:
+    def add_nic(self, network: Any, mac: str | None = None, *, connected: bool = True) -> None:
+        """`mac`: one that is kept as it is; without it one follows from the VM's UUID."""
         number = len(self.definition.nics)
         digits = self.instance_uuid.replace("-", "")
-        mac = f"00:50:56:{int(digits[:2], 16) & 0x3F:02x}:{digits[2:4]}:{(int(digits[4:6], 16) + number) & 0xFF:02x}"
-        self.definition.nics.append(Nic(4000 + number, network.id, network.props["name"], mac))
+        own = f"00:50:56:{int(digits[:2], 16) & 0x3F:02x}:{digits[2:4]}:{(int(digits[4:6], 16) + number) & 0xFF:02x}"
+        kind = "manual" if mac else "assigned"
+        self.definition.nics.append(Nic(4000 + number, network.id, network.props["name"], mac or own, kind, connected))
         self.refresh_guest()
 
     def refresh_guest(self) -> None:

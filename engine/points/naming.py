@@ -38,6 +38,16 @@ def disk_file(disk_name: str) -> str:
     return disk_name.replace(":", "-") + ".vmdk"
 
 
+def grains_file(disk_name: str) -> str:
+    """The hashes of its grains, as they came from the source."""
+    return disk_name.replace(":", "-") + ".grains"
+
+
+def whole_file(disk_name: str) -> str:
+    """What the OVF of an incremental point calls the disk: a file that a restore makes of the chain."""
+    return disk_name.replace(":", "-") + "-whole.vmdk"
+
+
 def flat_file(disk_name: str) -> str:
     """The data beside the descriptor of a flat disk."""
     return disk_name.replace(":", "-") + "-flat.vmdk"

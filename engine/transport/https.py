@@ -8,50 +8,19 @@ HTTP is http.client's: 1.0 CPU seconds a GiB, where a bare TLS socket that only 
 
 import hashlib
 import http.client
-import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
 
 from engine.cancel import CancelToken
 from engine.errors import ConnectionLost, LeaseError, TransportError, VcbError
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
-from engine.secret import Secret
-from engine.transport.tcp import SocketGuard, connect_tcp
-from engine.vsphere.trust import Trust, untrusted
+from engine.transport.lease_url import Device, Issuer, Lease, connect_tls, file_name, https_url, target_of
+from engine.transport.tcp import SocketGuard
 
 BUFFER = 1024 * 1024
-
-
-class Device(Protocol):
-    """The part of `engine.vsphere.lease.DeviceUrl` that is used here."""
-
-    @property
-    def url(self) -> str: ...
-    @property
-    def thumbprint(self) -> str: ...
-
-
-class Lease(Protocol):
-    def check(self) -> None:
-        """Raises LeaseError when the lease has been lost."""
-        ...
-
-
-class Issuer(Protocol):
-    """The session that holds the lease (`engine.vsphere.session.Session`)."""
-
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int: ...
-    @property
-    def cookie(self) -> Secret: ...
-    @property
-    def trust(self) -> Trust: ...
 
 
 class LeaseStream:
@@ -131,13 +100,11 @@ class LeaseStream:
         self.complete = True
 
     def _request(self) -> http.client.HTTPResponse:
-        url = urlsplit(self._device.url)
-        if url.scheme != "https" or not url.hostname:
-            raise TransportError("The export lease offers a URL that is not HTTPS, which is not read.")
-        host, port = url.hostname, url.port or 443
+        url = https_url(self._device)
+        host, port = url.hostname or "", url.port or 443
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
-        connection.sock = self._tls(host, port)
-        connection.putrequest("GET", url.path + (f"?{url.query}" if url.query else ""))
+        connection.sock = connect_tls(url, self._device, self._session.trust, self._guard, timeout=self._timeout)
+        connection.putrequest("GET", target_of(url))
         if (host, port) == (self._session.host, self._session.port):  # no other host has any business with it
             connection.putheader("Cookie", self._session.cookie.reveal())
         connection.putheader("Connection", "close")
@@ -145,27 +112,11 @@ class LeaseStream:
         response = connection.getresponse()
         if self._report.wants(LogLevel.WIRE):
             headers = "; ".join(f"{name}: {value}" for name, value in response.getheaders() if name != "Set-Cookie")
-            self._report.wire(f"GET {_name(url)} from {host}:{port} -> {response.status} {response.reason}; {headers}")
+            self._report.wire(
+                f"GET {file_name(url)} from {host}:{port} -> {response.status} {response.reason}; {headers}"
+            )
         self._check_answer(response, url)
         return response
-
-    def _tls(self, host: str, port: int) -> ssl.SSLSocket:
-        """The certificate has been checked when this returns, and nothing has been sent."""
-        trust = self._session.trust
-        pinned = self._device.thumbprint
-        context = trust.pinned_context(pinned) if pinned else trust.context_for(host, port)
-        hint = "The proxy needs TCP 443 open to every ESXi host; check the firewall and the name resolution."
-        raw = connect_tcp(host, port, timeout=self._timeout, guard=self._guard, hint=hint)
-        # A cut TLS connection must not look like the end of the data.
-        secure = context.wrap_socket(
-            raw, server_hostname=host, suppress_ragged_eofs=False, do_handshake_on_connect=False
-        )
-        self._guard.attach(secure)
-        try:
-            secure.do_handshake()
-        except ssl.SSLCertVerificationError as error:
-            raise untrusted(host, port, error.verify_message) from error
-        return secure
 
     def _check_answer(self, response: http.client.HTTPResponse, url: SplitResult) -> None:
         if response.status == 200 and not response.getheader("Content-Encoding"):
@@ -174,12 +125,12 @@ class LeaseStream:
         fault = f"HTTP {response.status} {response.reason}"
         if response.status in {401, 403, 404, 410}:
             raise LeaseError(
-                f"{url.hostname} does not know the export lease's {_name(url)} any more.",
+                f"{url.hostname} does not know the export lease's {file_name(url)} any more.",
                 fault=fault,
                 hint="A lease ends when its progress is not reported, or when someone cancels its task in vCenter.",
             )
         raise TransportError(
-            f"{url.hostname} does not send {_name(url)}.", fault=fault, transient=response.status == 503
+            f"{url.hostname} does not send {file_name(url)}.", fault=fault, transient=response.status == 503
         )
 
     def _dropped(self, error: Exception) -> ConnectionLost:
@@ -189,12 +140,7 @@ class LeaseStream:
         else:
             why = f"ended it after {self.received:,} bytes"
         return ConnectionLost(
-            f"The transfer of {_name(url)} is incomplete: {url.hostname} {why}.",
+            f"The transfer of {file_name(url)} is incomplete: {url.hostname} {why}.",
             fault=getattr(error, "fault", "") or type(error).__name__,
             hint="A stream cannot be resumed; the disk is read again from its start with a new lease.",
         )
-
-
-def _name(url: SplitResult) -> str:
-    """The file's name: the rest of the path is a ticket."""
-    return url.path.rpartition("/")[2]

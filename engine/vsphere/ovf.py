@@ -14,13 +14,13 @@ from engine.vsphere.session import Session
 
 @dataclass(frozen=True)
 class OvfFile:
-    """A disk file beside the descriptor. `device_id` is the lease's DeviceUrl key, `path` the file's name
-    there; sizes in bytes: of the file, of the disk, and of the data in it."""
+    """A file beside the descriptor. `device_id` is the lease's DeviceUrl key, `path` the file's name there; sizes in
+    bytes: of the file, of the disk (None for what is none), and of the data in it."""
 
     device_id: str
     path: str
     size: int
-    capacity: int
+    capacity: int | None = None
     populated_size: int | None = None
 
 
@@ -57,6 +57,11 @@ def device_ids(session: Session, vm_moref: str, snapshot_moref: str) -> dict[int
     ref = Ref("VirtualMachineSnapshot", snapshot_moref)
     devices = get_one(session, ref, [DEVICES], readers={DEVICES: read_devices}).get(DEVICES, ())
     return {key: f"/{vm_moref}/{place}" for key, place in places(devices).items()}
+
+
+def nvram_id(vm_moref: str) -> str:
+    """The id of the VM's nvram, as an export lease names it (vSphere 6.7 and later)."""
+    return f"/{vm_moref}/nvram"
 
 
 def _ovf_file(file: OvfFile) -> Any:

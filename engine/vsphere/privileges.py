@@ -13,7 +13,8 @@ from engine.vsphere.session import Session
 
 @dataclass(frozen=True)
 class Need:
-    """`privileges` on an entity of kind `on`: vm (the VM backed up), proxy (the VM we run in) or datastore."""
+    """`privileges` on an entity of kind `on`: vm (the VM backed up), proxy (the VM we run in) or datastore; for a new
+    VM also pool, folder and network."""
 
     on: str
     privileges: tuple[str, ...]
@@ -21,6 +22,7 @@ class Need:
 
 _HOTADD = tuple(f"VirtualMachine.Config.{name}" for name in ("AddExistingDisk", "RemoveDisk"))
 _NFC = ("VirtualMachine.Provisioning.GetVmFiles", "VirtualMachine.Provisioning.DiskRandomRead")
+_CONFIGURE = tuple(f"VirtualMachine.Config.{name}" for name in ("AddNewDisk", "AddRemoveDevice", "AdvancedConfig"))
 
 BACKUP_PRIVILEGES: dict[str, tuple[Need, ...]] = {
     "snapshot": (Need("vm", ("VirtualMachine.State.CreateSnapshot", "VirtualMachine.State.RemoveSnapshot")),),
@@ -33,6 +35,12 @@ BACKUP_PRIVILEGES: dict[str, tuple[Need, ...]] = {
     "https": (Need("vm", ("VApp.Export",)),),
     "hotadd": (Need("proxy", _HOTADD), Need("vm", _HOTADD)),
     "san": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomRead",)),),
+    "import": (
+        Need("pool", ("VApp.Import", "Resource.AssignVMToPool")),
+        Need("folder", ("VirtualMachine.Inventory.Create", *_CONFIGURE)),
+        Need("datastore", ("Datastore.AllocateSpace",)),
+        Need("network", ("Network.Assign",)),
+    ),
 }
 """What each step, and each TRANSPORT_MODE, needs (facts/vsphere-backup.md 3.13)."""
 

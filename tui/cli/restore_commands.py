@@ -1,19 +1,25 @@
-"""vcb restore: a point's disks as local files."""
+"""vcb restore: a point back as local files, or as a new VM."""
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from rich.text import Text
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
+from engine.errors import ConfigError
 from engine.reporter import Reporter
 from tui.cli import render
 from tui.cli.figures import clean, duration, fit, size
-from tui.cli.flags import Common, JsonFlag, unchecked_settings
+from tui.cli.flags import Common, JsonFlag, settings_from, unchecked_settings, with_password
 from tui.cli.job_commands import watched
 from tui.cli.screen import Screen
+
+FILES = Group("As local files", sort_key=1)
+VM = Group("As a new VM (without --to)", sort_key=2)
 
 PointName = Annotated[
     str,
@@ -29,28 +35,76 @@ Disks = Annotated[
         name="--disk",
         negative=(),
         show_default=False,
+        group=FILES,
         help="Only this disk, by name (scsi0:1) or label. May be given more than once.",
     ),
 ]
+
+
+def _place(text: str) -> Any:
+    return Parameter(group=VM, show_default=False, help=f"{text}: a name, an inventory path or a moref.")
+
+
+def _switch(text: str, name: str | None = None) -> Any:
+    return Parameter(name=name, group=VM, negative=(), show_default=False, help=text)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class VmFlags:
+    """What the new VM is to be."""
+
+    name: Annotated[str, Parameter(group=VM, show_default=False, help="Default: NAME-restored-TIME.")] = ""
+    datastore: Annotated[str, _place("Where its disks go")] = ""
+    pool: Annotated[str, _place("Resource pool")] = ""
+    folder: Annotated[str, _place("Folder of VMs")] = ""
+    on_host: Annotated[str, _place("ESXi host to make it on")] = ""
+    network: Annotated[
+        tuple[str, ...],
+        Parameter(
+            group=VM, negative=(), show_default=False, metavar="OLD=NEW",
+            help="Which network takes the place of one of the VM's. May be given more than once.",
+        ),
+    ] = ()  # fmt: skip
+    keep_identity: Annotated[
+        bool, _switch("Keep MAC addresses and UUIDs: for a VM that is gone, not for a copy beside it.")
+    ] = False
+    connect: Annotated[bool, _switch("Connect its network adapters; otherwise they are disconnected.")] = False
+    power_on: Annotated[bool, _switch("Power it on at the end; otherwise it stays off.")] = False
+    yes: Annotated[bool, _switch("Do not ask.")] = False
+    dry_run: Annotated[bool, _switch("Show what would be made, and make nothing.")] = False
 
 
 def restore(
     point: PointName,
     /,
     *,
-    to: Annotated[Path, Parameter(help="Directory for the files; made if missing. Nothing in it is overwritten.")],
+    to: Annotated[
+        Path | None,
+        Parameter(group=FILES, show_default=False, help="Directory, made if missing. Nothing in it is overwritten."),
+    ] = None,
     format: Annotated[  # noqa: A002 - the flag's name
         Literal["vmdk", "raw", "qcow2"],
-        Parameter(help="vmdk: streamOptimized; raw: sparse; qcow2: written by qemu-img."),
+        Parameter(group=FILES, help="vmdk: streamOptimized; raw: sparse; qcow2: written by qemu-img."),
     ] = "vmdk",
     disk: Disks = (),
+    vm: VmFlags | None = None,
     json: JsonFlag = False,
     common: Common = None,
 ) -> int:
-    """Restore the disks of a point to local files, proven against the point."""
-    settings = unchecked_settings(common)
-    screen = Screen(as_json=json)
-    return _to_files(screen, settings, point, to, format, disk)
+    """Restore a point: with --to its disks as local files, without it as a new VM in vCenter or on ESXi.
+
+    Either way everything is proven against the point, nothing that exists is overwritten, and a failure leaves
+    nothing. A new VM is powered off, its network adapters disconnected, and named anew unless told otherwise.
+    """
+    screen, vm = Screen(as_json=json), vm or VmFlags()
+    if to is not None:
+        if vm != VmFlags():
+            raise ConfigError("--to restores to files; the flags of a new VM do not go with it.")
+        return _to_files(screen, unchecked_settings(common), point, to, format, disk)
+    if disk or format != "vmdk":
+        raise ConfigError("--disk and --format are for files: name a directory with --to.")
+    return _to_vm(screen, settings_from(common), point, vm)
 
 
 def _to_files(  # noqa: PLR0917
@@ -68,6 +122,76 @@ def _to_files(  # noqa: PLR0917
         return restore_files(found, to, kind, report, cancel, disks=disks, threads=threads)
 
     return conclude(screen, watched(screen, settings, work))
+
+
+def _to_vm(screen: Screen, settings: Settings, point: str, flags: VmFlags) -> int:
+    from dataclasses import replace  # noqa: PLC0415
+
+    from engine.flow.restore_plan import VmWish  # noqa: PLC0415
+    from engine.flow.restore_to_vm import plan_vm, restore_vm  # noqa: PLC0415 - pyVmomi takes half a second
+    from engine.points.restore_files import find_point  # noqa: PLC0415
+    from engine.vsphere.placement import Wish  # noqa: PLC0415
+
+    found = find_point(point, settings.BACKUPROOT)
+    settings = with_password(settings)
+    wish = VmWish(
+        name=flags.name,
+        placement=Wish(flags.datastore, flags.pool, flags.folder, flags.on_host, _networks(flags.network)),
+        keep_identity=flags.keep_identity,
+        connect=flags.connect,
+        power_on=flags.power_on,
+    )
+    plan = watched(screen, settings, lambda report, cancel: plan_vm(found, wish, settings, report, cancel)).to_json()
+    screen.show(proposal(plan, f"{found.manifest.vm.name} of {found.directory.name}", settings.HOST, screen.width))
+    if flags.dry_run:
+        screen.result({"plan": plan})
+        return 0
+    if not flags.yes and not _confirmed(screen, plan["name"], settings.HOST):
+        screen.line("Nothing was made.")
+        screen.result({"result": "cancelled", "exit_code": 130, "plan": plan})
+        return 130
+    wish = replace(wish, name=plan["name"])  # what was shown is what is made
+    return conclude(
+        screen, watched(screen, settings, lambda report, cancel: restore_vm(found, wish, settings, report, cancel))
+    )
+
+
+def _networks(pairs: tuple[str, ...]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise ConfigError(f'--network needs OLD=NEW; "{pair}" has no "=".')
+    return {old: new for old, _, new in (pair.partition("=") for pair in pairs)}
+
+
+def _confirmed(screen: Screen, name: str, host: str) -> bool:
+    """The operator's word, from a terminal. Raises `ConfigError` where nobody is there to ask."""
+    if not sys.stdin.isatty():
+        raise ConfigError("Making a VM wants a confirmation, and there is no terminal to ask.", hint="Add --yes.")
+    screen.line(f"Make {name} on {host}? [y/N]", "bold")
+    return sys.stdin.readline().strip().casefold() in ("y", "yes")
+
+
+def proposal(plan: dict[str, Any], source: str, host: str, width: int) -> list[Text]:
+    """The VM that would be made, so that its maker knows what he agrees to."""
+    networks = ", ".join(f"{old} -> {new}" for old, new in plan["networks"].items())
+    rows = [
+        ("New VM", plan["name"]),
+        ("From", source),
+        ("At", host),
+        ("Folder", plan["folder"]),
+        ("Pool", plan["pool"]),
+        ("Host", plan["host"]),
+        ("Datastore", plan["datastore"]),
+        ("Networks", networks),
+        ("Adapters", plan["adapters"]),
+        ("MAC and UUID", plan["identity"]),
+        ("Power", plan["power"]),
+    ]
+    lines = render.fields(rows, width)
+    for disk in plan["disks"]:
+        figures = f"{size(disk['to_read'])} of {size(disk['capacity'])}"
+        lines.append(Text(f"  {fit(clean(disk['name']), 9)} {clean(disk['label'])}: {figures}"))
+    return lines + [Text(f"  {clean(text)}", "yellow") for text in plan["missing"]]
 
 
 def conclude(screen: Screen, outcome: Any) -> int:
@@ -91,5 +215,4 @@ def summary(shape: dict[str, Any], width: int) -> list[Text]:
     for disk in shape["disks"]:
         figures = f"{size(disk['read']):>9} in {duration(disk['seconds'])}"
         lines.append(Text(f"  {fit(clean(disk['name']), 9)} {figures}  {clean(disk['target'])}"))
-    lines += [Text(f"  left behind: {clean(left)}", "bold red") for left in shape["leftovers"]]
-    return lines
+    return lines + [Text(f"  left behind: {clean(left)}", "bold red") for left in shape["leftovers"]]
