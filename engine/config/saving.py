@@ -236,10 +236,8 @@ class _Save:
         if error.errno == errno.ENOENT:
             hint = f"Make the directory {self.real.parent} first."
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            user = os.geteuid()
-            hint = (
-                f"The file and its directory {self.real.parent} must be writable for user {user}: a save replaces it."
-            )
+            refusing = f"{self.real}" if error.filename == str(self.real) else f"The directory {self.real.parent}"
+            hint = f"{refusing} must be writable for user {os.geteuid()}: a save puts a new file in place of the old."
         return target_error(error, f"{self.real} cannot be saved, and is as it was", hint)
 
 

@@ -13,6 +13,7 @@ from engine.config.history import History
 from engine.config.whole_file import new_content
 from engine.state_directory import StateDirectory
 from tests.config.failing_saves import MODES, SCENARIOS
+from tests.tools import require_tool
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,6 +59,57 @@ def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monk
         temporary = str(new.temporary)
         new.replace()
     assert happened == [f"write {temporary}", f"fsync {temporary}", f"rename {file}", f"fsync {tmp_path}"]
+
+
+SAVE = """
+import sys
+from pathlib import Path
+from engine.config.saving import read, save
+from engine.errors import VcbError
+try:
+    data, base = read(Path(sys.argv[1]))
+    save(Path(sys.argv[1]), data + b"// more" * 10000 + b"\\n", base=base)
+except VcbError as error:
+    print(type(error).__name__, error, error.hint)
+"""
+
+
+def save_under(directory: Path, *command: str) -> str:
+    environ = os.environ | {"VCB_STATE_DIR": str(directory / "state")}
+    arguments = [*command, sys.executable, "-c", SAVE, str(directory / "config.js")]
+    ended = subprocess.run(arguments, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    return ended.stdout
+
+
+def test_a_real_limit_of_the_kernel_in_the_middle_of_the_file(tmp_path: Path) -> None:
+    prlimit = require_tool("prlimit")
+    (tmp_path / "config.js").write_bytes(b"PORT=443;\n")
+    told = save_under(tmp_path, prlimit, "--fsize=20000")
+    assert told.startswith("TargetFull")
+    assert "is as it was: File too large" in told
+    assert (tmp_path / "config.js").read_bytes() == b"PORT=443;\n"
+    assert save_under(tmp_path) == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.js", "state"]
+
+
+@pytest.mark.parametrize("refusing", ["directory", "file"])
+def test_a_directory_or_file_that_may_not_be_written_is_told(tmp_path: Path, refusing: str) -> None:
+    place = tmp_path / "etc"
+    place.mkdir()
+    file = place / "config.js"
+    file.write_bytes(b"PORT=443;\n")
+    target = place if refusing == "directory" else file
+    target.chmod(0o555 if refusing == "directory" else 0o444)
+    unprivileged = [] if os.geteuid() else [require_tool("setpriv"), "--bounding-set=-dac_override"]
+    try:
+        told = save_under(place, *unprivileged)
+    finally:
+        place.chmod(0o755)
+    assert told.startswith("TargetError")
+    assert "is as it was: Permission denied" in told
+    assert f"{target} must be writable for user {os.geteuid()}" in told
+    assert file.read_bytes() == b"PORT=443;\n"
+    assert list(place.iterdir()) == [file]
 
 
 class Rivals:
