@@ -28,6 +28,7 @@ _COMMANDS = {
     "mount": ("tui.cli.job_commands:mount", "Export a VM and leave it mounted, for another software's pre script."),
     "unmount": ("tui.cli.job_commands:unmount", "The pair of mount, for the post script."),
     "restore": ("tui.cli.restore_commands:restore", "A point back: local files, or a new VM."),
+    "serve": ("tui.cli.serve_command:serve", "The disks of a point over NBD, read-only."),
     "config": ("tui.cli.config_commands:config", "The configuration file, and the password that belongs to it."),
     "lab": ("tui.cli.lab:lab", "Run the embedded vSphere alone, for govc and rehearsals."),
 }
