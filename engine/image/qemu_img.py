@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.cancel import CancelToken
+from engine.config.secrets import child_environment
 from engine.errors import ImageError, TargetError, TargetFull, VerifyError
 
 _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
@@ -52,7 +53,13 @@ def compare(source: Path, target: Path, *, kind: str, cancel: CancelToken, progr
 def _run(arguments: list[str | Path], cancel: CancelToken, progress: Callable[[float], None]) -> tuple[str, int]:
     """(what it said of errors, its exit code). A cancel ends it and raises `Cancelled`."""
     command = [find_qemu_img(), *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as process:  # noqa: S603
+    with subprocess.Popen(  # noqa: S603 - a program of the machine, on files of ours
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=child_environment(),
+        start_new_session=True,
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         errors: list[bytes] = []

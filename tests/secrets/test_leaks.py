@@ -69,8 +69,15 @@ class Proxy:
         for directory in self.root.iterdir():
             for place in directory.iterdir() if directory.name == "demo" else [directory]:
                 if place != self.root / "demo" / "lab":
-                    found = {file: names for file, names in leaking_files(place, MARKER) if file not in self.stores}
+                    found = {file: names for file, names in leaking_files(place, MARKER) if not self._may_hold(file)}
                     assert not found
+
+    def _may_hold(self, file: Path) -> bool:
+        """A store; or, where the configuration is one, what the operator made of it: a conversion, its history."""
+        if file in self.stores:
+            return True
+        copy = file.stem == "converted" or file.parent == self.root / "state" / "history"
+        return copy and self.config in self.stores and file.stat().st_mode & 0o777 == 0o600
 
 
 @dataclass
@@ -146,7 +153,8 @@ def _private(proxy: Proxy, file: Path, text: str = MARKER + "\n") -> Path:
 
 def commands(proxy: Proxy) -> dict[str, list[str]]:
     """A command line for each command there is; one that this table does not know gets the configuration alone."""
-    config = ["--config", str(proxy.config)]
+    file, other = str(proxy.config), ".js" if proxy.config.suffix == ".toml" else ".toml"
+    config = ["--config", file]
     vm = next(one for one in proxy.lab.vsphere.objects.values() if isinstance(one, VM) and one.disks)
     known = {
         "inventory": [*config, "--json"],
@@ -154,8 +162,15 @@ def commands(proxy: Proxy) -> dict[str, list[str]]:
         "backup": [f"moref:{vm.id}", *config, "--json"],
         "mount": [f"moref:{vm.id}", *config],
         "unmount": [str(proxy.root / "root" / "absent"), *config],
-        "config check": [str(proxy.config)],
-        "config convert": [str(proxy.config), str(proxy.root / "converted")],
+        "config check": [file],
+        "config show": ["--origin", *config],
+        "config set": [file, "MAX_RETRIES=2", "--yes"],
+        "config repair": [file, "--yes"],
+        "config diff": [file],
+        "config history": [file],
+        "config undo": [file, "--yes"],
+        "config redo": [file, "--yes", "--json"],
+        "config convert": [file, str(proxy.root / f"converted{other}"), "--yes"],
         "config password": ["--file", str(proxy.root / "new"), "--stdin", "--test", *config],
     }
     lines = {}
@@ -290,3 +305,21 @@ def test_a_crash_leaves_no_core_file(given: Given, lab: Lab) -> None:
     process.send_signal(signal.SIGABRT)
     assert process.wait(30) == -signal.SIGABRT
     assert not list((proxy.root / "cwd").iterdir())
+
+
+def test_a_password_in_an_argument_is_refused_and_not_repeated(given: Given) -> None:
+    proxy = given("keyring")
+    before = proxy.config.read_bytes()
+    for line in (
+        ["plan", "x", f"--password={MARKER}"],
+        ["plan", "x", "--password", MARKER],
+        ["plan", "x", f"--set=PASSWORD={MARKER}"],
+        ["plan", "x", "--set", f"PASSWORD={MARKER}"],
+        ["config", "set", str(proxy.config), f"PASSWORD={MARKER}", "--yes"],
+        ["config", "password", f"--password={MARKER}"],
+    ):
+        done = subprocess.run([*ENTRY, *line], env=proxy.environ, cwd=proxy.root, capture_output=True, check=False)
+        assert done.returncode == 2
+        assert not leaks(done.stdout + done.stderr, MARKER), done.stderr.decode()
+    assert proxy.config.read_bytes() == before
+    proxy.search()

@@ -13,7 +13,7 @@ from cyclopts.exceptions import CycloptsError
 from engine import __version__
 from engine.errors import VcbError
 from tui.cli.interrupt import endings_raise
-from tui.cli.privacy import guarded, show_defect
+from tui.cli.privacy import guarded, know_misplaced, show_defect
 from tui.cli.screen import Screen, safe_streams
 
 USAGE_ERROR = 2
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns the exit code; `arguments` default to the process's."""
     safe_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
+    know_misplaced(words)
     as_json = "--json" in words
     try:
         with guarded(), endings_raise():

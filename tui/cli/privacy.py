@@ -4,10 +4,11 @@ import resource
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
-from engine.secret import redact
+from engine.secret import Secret, redact
 
 
 @contextmanager
@@ -20,6 +21,14 @@ def guarded() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+def know_misplaced(words: Sequence[str]) -> None:
+    """Makes a password that was given as an argument known to `redact`: it is refused, and the refusal quotes it."""
+    for word, following in pairwise((*words, "")):
+        name, equals, value = word.removeprefix("--set=").partition("=")
+        if name.lstrip("-").upper() == "PASSWORD" and (equals or word.startswith("-")):
+            Secret(value or following)
 
 
 def show_defect(error: BaseException) -> None:
