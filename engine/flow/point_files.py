@@ -24,7 +24,7 @@ from engine.points.manifest import (
     VcenterEntry,
     VmEntry,
 )
-from engine.points.naming import disk_file, flat_file
+from engine.points.naming import disk_file, flat_file, whole_file
 from engine.points.verify import verify_files
 from engine.reporter import Reporter
 from engine.vsphere import datastore_files, ovf
@@ -108,10 +108,7 @@ class ConfigurationFiles:
     def _describe(self) -> WrittenFile:
         session, vm = self.job.session, self.plan.vm
         ids = ovf.device_ids(session, vm.moref, self.snapshot.moref)
-        disks = [
-            ovf.OvfFile(ids[done.disk.key], done.files[-1].name, done.files[-1].size, done.disk.capacity)
-            for done in self.outcome.disks
-        ]
+        disks = [_ovf_file(ids[done.disk.key], done) for done in self.outcome.disks]
         nvram = self.directory / NVRAM
         if nvram.is_file():  # named, so that whoever imports the package gives the new VM its firmware's settings
             disks.append(ovf.OvfFile(ovf.nvram_id(vm.moref), NVRAM, nvram.stat().st_size))
@@ -151,6 +148,14 @@ class ConfigurationFiles:
             ],
             file=[FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in files],
         )
+
+
+def _ovf_file(device_id: str, done: DiskOutcome) -> ovf.OvfFile:
+    """What an import uploads. Flat data are no image that an import takes: so the OVF names the file that
+    `qemu-img convert` makes of them, which an import then misses."""
+    if len(done.files) > 1:
+        return ovf.OvfFile(device_id, whole_file(done.disk.name), 0, done.disk.capacity)
+    return ovf.OvfFile(device_id, done.files[-1].name, done.files[-1].size, done.disk.capacity)
 
 
 def _disk_entry(done: DiskOutcome, export_format: str) -> DiskEntry:
