@@ -69,6 +69,25 @@ def intersection(left: Sequence[Extent], right: Sequence[Extent]) -> list[Extent
     return result
 
 
+def difference(left: Sequence[Extent], right: Sequence[Extent]) -> list[Extent]:
+    """The bytes of `left` that are not in `right`; each argument ascending and disjoint."""
+    result: list[Extent] = []
+    j = 0
+    for extent in left:
+        position = extent.start
+        while j < len(right) and right[j].end <= position:
+            j += 1
+        k = j
+        while k < len(right) and right[k].start < extent.end:
+            if right[k].start > position:
+                result.append(Extent(position, right[k].start - position))
+            position = max(position, right[k].end)
+            k += 1
+        if position < extent.end:
+            result.append(Extent(position, extent.end - position))
+    return result
+
+
 def aligned(extents: Iterable[Extent], size: int, capacity: int) -> list[Extent]:
     """The extents widened to multiples of `size` bytes, clipped to `capacity`, merged."""
     widened = []

@@ -215,7 +215,62 @@ TRANSPORT_MODE="nbdssl";
 // BACKOFF_TIME="10";
 
 /*
- * What the exported disks become.
+ * Whether a run reads whole disks or what changed since the last restore
+ * point. Decided for each disk; the reason is shown. https always carries
+ * whole disks.
+ * +) auto: what changed, wherever that is provably enough; else the whole
+ *    disk
+ * +) full: whole disks
+ * +) incremental: what changed; the job fails where a whole disk would be
+ *    needed
+ * Default: auto
+ * Not an option of VCB.
+ */
+// BACKUP_TYPE="auto";
+
+/*
+ * Whether changed block tracking (CBT) of vSphere tells what changed.
+ * +) on: used where the VM has it
+ * +) enable: as on, and switched on in a VM that lacks it, if it has no
+ *    snapshots; effective from the run's own snapshot on
+ * +) off: not used: every restore point is a full one
+ * Default: on
+ * Not an option of VCB.
+ */
+// CHANGE_TRACKING="on";
+
+/*
+ * Restore points of a disk from one full to the next, the full one counted: 1
+ * makes every point full, 0 lets chains grow until a full is needed for
+ * another reason.
+ * Allowed: a whole number from 0 to 1000 points.
+ * Default: 14 points
+ * Not an option of VCB.
+ */
+// FULL_EVERY="14";
+
+/*
+ * Share of the blocks that CBT calls unchanged which each incremental run
+ * reads all the same, chosen by chance, and compares with the restore point
+ * before. One difference: alarm, and the whole disk is read. 0% trusts CBT
+ * blindly.
+ * Allowed: a share from 0% to 100%, such as 0.5%.
+ * Default: 0.5%
+ * Not an option of VCB.
+ */
+// CBT_AUDIT="0.5%";
+
+/*
+ * The most that CBT_AUDIT reads of one disk.
+ * Allowed: a size from 64 KiB to 1 TiB.
+ * Default: 256 MiB
+ * Not an option of VCB.
+ */
+// CBT_AUDIT_LIMIT="256 MiB";
+
+/*
+ * What exported disks become when they are read whole. An incremental restore
+ * point is always a compact child of the point before.
  * +) compact: streamOptimized VMDK: compressed, only what holds data
  * +) flat: a raw file with its VMDK descriptor; sparse where the disk is
  *    empty
@@ -231,3 +286,46 @@ TRANSPORT_MODE="nbdssl";
  * Not an option of VCB.
  */
 // COMPRESSION_THREADS="0";
+
+/*
+ * Restore points of each VM that vcb retain keeps whatever their age: so many
+ * of the newest proven ones. With all KEEP_ counts at 0 everything is kept.
+ * The newest proven point, and what a kept point needs, always stay.
+ * Allowed: a whole number from 0 to 10000 points.
+ * Default: 0 points
+ * Not an option of VCB.
+ */
+// KEEP_LAST="0";
+
+/*
+ * Days of which vcb retain keeps the newest proven point; days without a
+ * point don't count.
+ * Allowed: a whole number from 0 to 10000 days.
+ * Default: 0 days
+ * Not an option of VCB.
+ */
+// KEEP_DAILY="0";
+
+/*
+ * As KEEP_DAILY, for weeks from Monday on.
+ * Allowed: a whole number from 0 to 10000 weeks.
+ * Default: 0 weeks
+ * Not an option of VCB.
+ */
+// KEEP_WEEKLY="0";
+
+/*
+ * As KEEP_DAILY, for months.
+ * Allowed: a whole number from 0 to 10000 months.
+ * Default: 0 months
+ * Not an option of VCB.
+ */
+// KEEP_MONTHLY="0";
+
+/*
+ * As KEEP_DAILY, for years.
+ * Allowed: a whole number from 0 to 10000 years.
+ * Default: 0 years
+ * Not an option of VCB.
+ */
+// KEEP_YEARLY="0";

@@ -299,6 +299,29 @@ class Settings:
     COMPRESSION_THREADS = IntOption(
         0, "Threads that compress; 0 is one per processor.", least=0, most=256, section="Image"
     )
+    KEEP_LAST = IntOption(
+        0,
+        "Restore points of each VM that vcb retain keeps whatever their age: so many of the newest proven ones. "
+        "With all KEEP_ counts at 0 everything is kept. The newest proven point, and what a kept point needs, always "
+        "stay.",
+        least=0,
+        most=10_000,
+        unit="points",
+        section="Retention",
+    )
+    KEEP_DAILY = IntOption(
+        0,
+        "Days of which vcb retain keeps the newest proven point; days without a point don't count.",
+        least=0,
+        most=10_000,
+        unit="days",
+        section="Retention",
+    )
+    KEEP_WEEKLY = IntOption(
+        0, "As KEEP_DAILY, for weeks from Monday on.", least=0, most=10_000, unit="weeks", section="Retention"
+    )
+    KEEP_MONTHLY = IntOption(0, "As KEEP_DAILY, for months.", least=0, most=10_000, unit="months", section="Retention")
+    KEEP_YEARLY = IntOption(0, "As KEEP_DAILY, for years.", least=0, most=10_000, unit="years", section="Retention")
 
     def __init__(
         self,

@@ -86,7 +86,7 @@ def _about(option: Option[Any]) -> str:
     lines = [option.help]
     if isinstance(option, ChoiceOption):
         lines += [f"+) {word}: {meaning}" for word, meaning in option.choices.items()]
-    elif option.kind in ("number", "size", "floor", "choices"):
+    elif option.kind in ("number", "size", "floor", "share", "choices"):
         lines.append(f"Allowed: {option.allowed}.")
     if default := option.text(option.default):
         lines.append(f"Default: {default}{' ' + option.unit if option.unit and option.kind == 'number' else ''}")

@@ -11,19 +11,22 @@ from engine.errors import Cancelled, CleanupError, VcbError
 from engine.events import DiskSkipped, PlanMade, Stage
 from engine.flow.consolidation import settle_consolidation
 from engine.flow.exporters import Exporter, open_exporter
+from engine.flow.incremental import DiskMethod, Methods
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
 from engine.flow.locks import vm_lock
 from engine.flow.mount_step import MountStep
 from engine.flow.outcome import DiskOutcome, Outcome
 from engine.flow.plan import Plan
-from engine.flow.point_files import ConfigurationFiles, planned_names, prove
+from engine.flow.point_files import ConfigurationFiles, planned_names
+from engine.flow.proof import prove
 from engine.flow.retry import with_retries
 from engine.flow.snapshot_step import SnapshotStep
-from engine.flow.survey import look_up, make_plan
+from engine.flow.survey import look_up, make_plan, points_home
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.vsphere.disks import Disk
+from engine.vsphere.snapshots import Snapshot
 
 
 class VmBackup:
@@ -62,7 +65,7 @@ class VmBackup:
             vcenter = job.session.instance_uuid
             locks.enter_context(vm_lock(job.state, vcenter, moref, job.id))
             job.ledger.intent(Kind.JOB, vm=moref, vcenter=vcenter, pid=os.getpid(), proxy=job.state.proxy_id)
-            plan = outcome.plan = make_plan(job, moref)
+            plan = outcome.plan = make_plan(job, moref, mounted=self._keep_mounted)
             job.report = job.report.bind(vm=plan.vm.name)
             _announce(plan, report.bind(vm=plan.vm.name))
             if plan.obstacle is not None:
@@ -84,22 +87,38 @@ class VmBackup:
         with self._stage(Stage.OPEN) as report:
             self._exporter = open_exporter(job, plan, snapshot, report)
             outcome.transport = self._exporter.transport
+            methods = self._settle_methods(plan, self._exporter, snapshot, report)
         directory = self._mount.directory
         with self._stage(Stage.EXPORT) as report:
             for planned in plan.exported:
-                outcome.disks.append(self._export_disk(self._exporter, planned.disk, report))
+                done = self._export_disk(self._exporter, planned.disk, methods[planned.disk.key], report)
+                outcome.disks.append(done)
+                if done.alarm:
+                    outcome.exceptions.append(done.alarm)
             manifest = ConfigurationFiles(job, plan, snapshot, outcome, directory, report).save()
             exporter, self._exporter = self._exporter, None
             exporter.finish()
         with self._stage(Stage.VERIFY) as report:
-            prove(directory, manifest, job.cancel, report)
+            prove(directory, manifest, points_home(job, plan.vm), job.cancel, report)
 
-    def _export_disk(self, exporter: Exporter, disk: Disk, report: Reporter) -> DiskOutcome:
+    def _settle_methods(
+        self, plan: Plan, exporter: Exporter, snapshot: Snapshot, report: Reporter
+    ) -> dict[int, DiskMethod]:
+        """How each disk is read, now that it is known how the snapshot froze it and which transport carries it."""
+        methods = Methods(self._job, plan.vm, points_home(self._job, plan.vm))
+        settled: dict[int, DiskMethod] = {}
+        for planned in plan.exported:
+            assert planned.method is not None
+            key, scoped = planned.disk.key, report.bind(disk=planned.disk.name)
+            settled[key] = methods.settle(planned.method, exporter.frozen[key], snapshot, exporter.transport, scoped)
+        return settled
+
+    def _export_disk(self, exporter: Exporter, disk: Disk, method: DiskMethod, report: Reporter) -> DiskOutcome:
         assert self._mount is not None
         job, directory = self._job, self._mount.directory
         report = report.bind(disk=disk.name)
         return with_retries(
-            lambda: exporter.export(disk.key, directory, report),
+            lambda: exporter.export(disk.key, method, directory, report),
             doing=f"Exporting {disk.name}",
             retries=job.settings.MAX_RETRIES,
             backoff=job.settings.BACKOFF_TIME,

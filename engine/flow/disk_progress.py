@@ -3,8 +3,10 @@
 from collections.abc import Callable
 
 from engine.events import DiskEnded, DiskProgress, DiskStarted
+from engine.flow.incremental import DiskMethod
 from engine.flow.outcome import DiskOutcome
 from engine.image.written import Progress, WrittenImage
+from engine.points.manifest import FileEntry
 from engine.reporter import Reporter
 from engine.vsphere.disks import Disk
 
@@ -28,7 +30,14 @@ def watch(disk: Disk, transport: str, to_read: int, report: Reporter) -> Callabl
     return passed_on
 
 
-def conclude(disk: Disk, transport: str, image: WrittenImage, report: Reporter) -> DiskOutcome:
+def conclude(  # noqa: PLR0917
+    disk: Disk,
+    transport: str,
+    image: WrittenImage,
+    method: DiskMethod,
+    grains: FileEntry | None,
+    report: Reporter,
+) -> DiskOutcome:
     """`disk` as the snapshot froze it."""
     report.emit(DiskEnded(read=image.read, stored=image.stored, seconds=image.seconds, bottleneck=image.bottleneck))
     return DiskOutcome(
@@ -40,4 +49,6 @@ def conclude(disk: Disk, transport: str, image: WrittenImage, report: Reporter) 
         cid=image.cid,
         files=image.files,
         bottleneck=image.bottleneck,
+        method=method,
+        grains=grains,
     )

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from engine.errors import TransportError
 from engine.events import Fallback
+from engine.flow.incremental import DiskMethod
 from engine.flow.job_context import JobContext
 from engine.flow.lease_exporter import LeaseExporter
 from engine.flow.nfc_exporter import NfcExporter
@@ -22,9 +23,12 @@ class Exporter(Protocol):
 
     transport: str
     """The mode that really carries the bytes."""
+    frozen: dict[int, Disk]
+    """The disks as the snapshot froze them, by deviceKey."""
 
-    def export(self, key: int, directory: Path, report: Reporter) -> DiskOutcome:
-        """Writes the disk with this deviceKey as the snapshot froze it."""
+    def export(self, key: int, method: DiskMethod, directory: Path, report: Reporter) -> DiskOutcome:
+        """Writes the disk with this deviceKey, whole or as a child of its last point, and the list of its grains'
+        hashes. An incremental whose audit fails becomes a full."""
         ...
 
     def finish(self) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from engine.errors import TransportError, VerifyError
 from engine.flow.disk_progress import conclude, watch
+from engine.flow.grain_list import grain_list
+from engine.flow.incremental import DiskMethod
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
 from engine.flow.outcome import DiskOutcome
@@ -27,13 +29,13 @@ class LeaseExporter:
     def __init__(
         self, job: JobContext, plan: Plan, snapshot: Snapshot, frozen: dict[int, Disk], report: Reporter
     ) -> None:
-        self._job, self._plan, self._snapshot, self._frozen = job, plan, snapshot, frozen
+        self._job, self._plan, self._snapshot, self.frozen = job, plan, snapshot, frozen
         self._entry = 0
         self._lease: ExportLease | None = self._start(report)
 
-    def export(self, key: int, directory: Path, report: Reporter) -> DiskOutcome:
+    def export(self, key: int, method: DiskMethod, directory: Path, report: Reporter) -> DiskOutcome:
         lease = self._lease = self._lease or self._start(report)
-        disk, expected = self._frozen[key], self._frozen[key].allocated or 0
+        disk, expected = self.frozen[key], self.frozen[key].allocated or 0
         passed_on = watch(disk, self.transport, expected, report)
         device = next(device for device in lease.devices if device.device_key == key)
         stream = LeaseStream(
@@ -45,7 +47,7 @@ class LeaseExporter:
             timeout=self._job.settings.HTTP_TIMEOUT,
         )
         try:
-            with stream:
+            with grain_list(directory, disk) as grains, stream:
                 image = store_stream(
                     stream,
                     directory / disk_file(disk.name),
@@ -54,12 +56,14 @@ class LeaseExporter:
                     progress=passed_on,
                     to_read=expected,
                     reserve=keep_free(directory, self._plan.space.keep_free),
+                    hashes=grains.add,
                 )
+                grains.settle(complete=image.hashed)
             _compare(disk, device, stream, lease.manifest(), report)
         except BaseException:
             self.abort()
             raise
-        return conclude(disk, self.transport, image, report)
+        return conclude(disk, self.transport, image, method, grains.entry, report)
 
     def finish(self) -> None:
         if self._lease is None:

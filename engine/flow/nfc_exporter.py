@@ -1,16 +1,23 @@
 """nbd and nbdssl: each frozen disk as a source that the image pipeline reads where there is data."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import TransportError
-from engine.extents import DiskSource, Extent, total
+from engine.extents import DiskSource, Extent, aligned, difference, intersection, total
+from engine.flow.allocated_source import AllocatedOnly
+from engine.flow.cbt_audit import RESET_HINT, Audit, audit, lie
 from engine.flow.disk_progress import conclude, watch
+from engine.flow.grain_list import grain_list
+from engine.flow.incremental import DiskMethod, require_allowed, tracking_of
 from engine.flow.job_context import JobContext
 from engine.flow.outcome import DiskOutcome
 from engine.flow.plan import Plan
 from engine.image.direct_output import keep_free
 from engine.image.pipeline import export
+from engine.image.sparse_header import GRAIN
+from engine.points.grain_hashes import ChainHashes
 from engine.points.naming import disk_file
 from engine.reporter import Reporter
 from engine.transport.nfc.source import Patience, open_nfc
@@ -24,29 +31,77 @@ class NfcExporter:
 
     def __init__(self, job: JobContext, plan: Plan, transport: str, frozen: dict[int, Disk], report: Reporter) -> None:
         self.transport = transport
-        self._job, self._plan, self._frozen = job, plan, frozen
+        self._job, self._plan, self.frozen = job, plan, frozen
         self._maps: dict[int, Sequence[Extent]] = {}
         for planned in plan.exported:
             disk = frozen[planned.disk.key]
             self._maps[disk.key] = self._map(disk, report.bind(disk=disk.name))
 
-    def export(self, key: int, directory: Path, report: Reporter) -> DiskOutcome:
-        disk, extents, settings = self._frozen[key], self._maps[key], self._job.settings
-        source = self._open(disk, report, settings.NFC_CONNECTIONS)
+    def export(self, key: int, method: DiskMethod, directory: Path, report: Reporter) -> DiskOutcome:
+        disk = self.frozen[key]
+        source = self._open(disk, report, self._job.settings.NFC_CONNECTIONS)
         try:
-            image = export(
-                source,
-                extents,
-                directory / disk_file(disk.name),
-                format=self._plan.export_format,
-                threads=settings.COMPRESSION_THREADS,
-                cancel=self._job.cancel,
-                progress=watch(disk, self.transport, total(extents), report),
-                reserve=keep_free(directory, self._plan.space.keep_free),
-            )
+            audited, alarm = 0, ""
+            if method.links:
+                found = self._audit(source, disk, method, report)
+                audited = found.read
+                if found.differing:
+                    alarm = lie(disk.name, found, method.parent_point)
+                    report.warning(alarm, hint=RESET_HINT)
+                    method = DiskMethod(alarm, distrusted=tracking_of(disk.change_id))
+                    require_allowed(self._job.settings, disk.name, method)
+            done = self._export(source, disk, method, directory, report)
         finally:
             source.close()
-        return conclude(disk, self.transport, image, report)
+        return replace(done, read=done.read + audited, audited=audited, alarm=alarm)
+
+    def _export(
+        self, source: DiskSource, disk: Disk, method: DiskMethod, directory: Path, report: Reporter
+    ) -> DiskOutcome:
+        settings = self._job.settings
+        allocated = aligned(self._maps[disk.key], GRAIN, disk.capacity)
+        wanted = aligned(method.changed, GRAIN, disk.capacity) if method.links else allocated
+        carried = AllocatedOnly(source, allocated)
+        passed_on = watch(disk, self.transport, total(intersection(wanted, allocated)), report)
+        with grain_list(directory, disk) as grains:
+            image = export(
+                carried,
+                wanted,
+                directory / disk_file(disk.name),
+                format="compact" if method.links else self._plan.export_format,
+                threads=settings.COMPRESSION_THREADS,
+                cancel=self._job.cancel,
+                progress=lambda state: passed_on(replace(state, read=state.read - carried.unread)),
+                reserve=keep_free(directory, self._plan.space.keep_free),
+                parent=method.parent,
+                hashes=grains.add,
+            )
+            grains.settle(complete=image.hashed)
+        delivered = replace(image, read=image.read - carried.unread)
+        return conclude(disk, self.transport, delivered, method, grains.entry, report)
+
+    def _audit(self, source: DiskSource, disk: Disk, method: DiskMethod, report: Reporter) -> Audit:
+        """A sample of the allocated grains that CBT calls unchanged, against the lists of the chain."""
+        settings = self._job.settings
+        allocated = aligned(self._maps[disk.key], GRAIN, disk.capacity)
+        unchanged = difference(allocated, aligned(method.changed, GRAIN, disk.capacity))
+        known = ChainHashes.open([link.grains for link in method.links], disk.capacity)
+        try:
+            found = audit(
+                source,
+                unchanged,
+                known,
+                share=settings.CBT_AUDIT,
+                limit=settings.CBT_AUDIT_LIMIT,
+                cancel=self._job.cancel,
+            )
+        finally:
+            known.close()
+        report.step(
+            f"{disk.name}: {found.read:,} of {total(unchanged):,} bytes that CBT calls unchanged are read and compared "
+            f"with {method.parent_point}: {len(found.differing)} differences."
+        )
+        return found
 
     def finish(self) -> None:
         """Nothing is held between disks."""

@@ -6,14 +6,17 @@ from typing import Any
 
 from engine.errors import Cancelled, VcbError
 from engine.events import ResultState
-from engine.flow.plan import EXCLUDED, Plan
+from engine.flow.incremental import DiskMethod
+from engine.flow.plan import EXCLUDED, Plan, method_json
 from engine.image.written import WrittenFile
+from engine.points.manifest import FileEntry
 from engine.vsphere.disks import Disk
 
 
 @dataclass(slots=True)
 class DiskOutcome:
-    """One exported disk; all sizes bytes. `read` is what the transport delivered, `stored` the size of its files."""
+    """One exported disk; all sizes bytes. `read` is what the transport delivered, `audited` bytes of them to audit CBT;
+    `stored` the size of its files. `method` is what was done in the end; `alarm` says that CBT was caught lying."""
 
     disk: Disk
     transport: str
@@ -22,6 +25,10 @@ class DiskOutcome:
     seconds: float
     cid: str
     files: tuple[WrittenFile, ...]
+    method: DiskMethod
+    grains: FileEntry | None = None
+    audited: int = 0
+    alarm: str = ""
     bottleneck: str = ""
 
 
@@ -95,6 +102,7 @@ class Outcome:
             snapshot={**shape.get("snapshot", {}), "moref": self.snapshot, "fate": self.snapshot_fate},
             point=str(self.point) if self.point else None,
             points=[str(self.point)] if self.point and self.act == "backup" else [],
+            cbt_to_reset=[done.disk.name for done in self.disks if done.alarm],
             bytes_read=sum(done.read for done in self.disks),
             bytes_stored=sum(done.stored for done in self.disks),
             stages=self.stages,
@@ -114,6 +122,8 @@ def _exported_json(done: DiskOutcome | None) -> dict[str, Any]:
         "stored": done.stored,
         "seconds": done.seconds,
         "transport": done.transport,
+        "method": method_json(done.method),
+        "audited": done.audited,
         "bottleneck": done.bottleneck,
         "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in done.files],
     }

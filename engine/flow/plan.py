@@ -12,6 +12,7 @@ from typing import Any
 from engine.config.options import Settings
 from engine.config.rules import Finding
 from engine.errors import VcbError, VmUnsuitable
+from engine.flow.incremental import DiskMethod
 from engine.flow.policies import SnapshotDecision
 from engine.image.pipeline import ImageFormat
 from engine.points.mount_point import Found
@@ -24,10 +25,12 @@ EXCLUDED = "excluded"
 
 @dataclass(frozen=True, slots=True)
 class PlannedDisk:
-    """One disk and its fate. `to_read` is bytes: what is allocated as far as vCenter knows, else the capacity."""
+    """One disk and its fate. `to_read` is bytes: what is allocated as far as vCenter knows, else the capacity; of an
+    incremental (`method`) it is the most that may come, since the changes are known only after the snapshot."""
 
     disk: Disk
     skip: SkipReason | None
+    method: DiskMethod | None = None
 
     @property
     def to_read(self) -> int:
@@ -62,6 +65,7 @@ class Plan:
     policy: str
     snapshot: SnapshotDecision | None
     owners: dict[str, str]
+    enable_tracking: bool
     mount_point: Found
     space: Space
     privileges_missing: tuple[tuple[str, str], ...]
@@ -91,6 +95,7 @@ class Plan:
                 {"name": s.name, "moref": s.moref, "created": s.created.isoformat(), "owner": self.owners[s.moref]}
                 for s in self.vm.snapshots
             ],
+            "enable_change_tracking": self.enable_tracking,
             "mount_point": {"path": str(self.mount_point.path), "found": self.mount_point.state.value},
             "disks": [_disk_json(planned) for planned in self.disks],
             "disks_skipped": [
@@ -181,4 +186,12 @@ def _disk_json(planned: PlannedDisk) -> dict[str, Any]:
         "allocated": disk.allocated,
         "to_read": planned.to_read,
         "skipped": {"code": planned.skip.code, "reason": planned.skip.text} if planned.skip else None,
+        "method": method_json(planned.method),
     }
+
+
+def method_json(method: DiskMethod | None) -> dict[str, Any] | None:
+    """None for a disk that is left out. `chain` counts the points that hold the disk together, this one included."""
+    if method is None:
+        return None
+    return {"kind": method.kind, "reason": method.reason, "parent": method.parent_point, "chain": method.chain}

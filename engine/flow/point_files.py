@@ -1,19 +1,17 @@
-"""The files of a restore point beside the disks: .vmx, .nvram, .ovf and the manifest; and the proof of them all."""
+"""The files of a restore point beside the disks: .vmx, .nvram, .ovf and the manifest."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
-from engine.cancel import CancelToken
-from engine.errors import Cancelled, TargetError, VcbError, VerifyError
+from engine.errors import Cancelled, TargetError, VcbError
 from engine.flow.job_context import JobContext
 from engine.flow.outcome import DiskOutcome, Outcome
 from engine.flow.plan import Plan
 from engine.image.direct_output import write_small
-from engine.image.reader import open_image
 from engine.image.written import WrittenFile
-from engine.points import mount_point as mounts
+from engine.points import proof
 from engine.points.manifest import (
     FILE_NAME,
     DiskEntry,
@@ -24,8 +22,7 @@ from engine.points.manifest import (
     VcenterEntry,
     VmEntry,
 )
-from engine.points.naming import disk_file, flat_file, whole_file
-from engine.points.verify import verify_files
+from engine.points.naming import disk_file, flat_file, grains_file, whole_file
 from engine.reporter import Reporter
 from engine.vsphere import datastore_files, ovf
 from engine.vsphere.disks import Disk, SkipReason
@@ -38,25 +35,11 @@ NVRAM = "vm.nvram"
 
 def planned_names(plan: Plan) -> list[str]:
     """Every file name that a run of this plan may create."""
-    names = [VMX, NVRAM, OVF, FILE_NAME]
+    names = [VMX, NVRAM, OVF, FILE_NAME, proof.FILE_NAME, proof.NEW_NAME]
     for planned in plan.exported:
-        names += [disk_file(planned.disk.name), flat_file(planned.disk.name)]
+        disk = planned.disk.name
+        names += [disk_file(disk), flat_file(disk), grains_file(disk)]
     return names
-
-
-def prove(directory: Path, manifest: Manifest, cancel: CancelToken, report: Reporter) -> None:
-    """Reads everything back from the medium: hashes of all files, and each disk image opened as a reader would.
-    Raises VerifyError; a point that isn't proven is not kept."""
-    verified = verify_files(directory, manifest.file, cancel)
-    for disk in manifest.disk:
-        image = open_image(directory / disk.files[0])
-        try:
-            if image.capacity != disk.capacity:
-                raise VerifyError(f"{disk.files[0]} holds {image.capacity:,} bytes; the disk has {disk.capacity:,}.")
-        finally:
-            image.close()
-    mounts.fsync_directory(directory)
-    report.step(f"{verified:,} bytes read back from the medium are what was written.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +57,8 @@ class ConfigurationFiles:
         """A configuration file that can't be had makes the result one with exceptions: the disks are worth keeping
         all the same. No space, or the operator's stop, ends the run."""
         vm = self.plan.vm
-        files = [file for done in self.outcome.disks for file in done.files]
+        files: list[WrittenFile | FileEntry] = [file for done in self.outcome.disks for file in done.files]
+        files += [done.grains for done in self.outcome.disks if done.grains]
         for what, save in (
             ("The .vmx file", lambda: self._download(vm.vmx, VMX)),
             ("The .nvram file", lambda: self._download(self._nvram(), NVRAM)),
@@ -117,7 +101,7 @@ class ConfigurationFiles:
             self.report.step(f"OVF: {warning}")
         return write_small(self.directory / OVF, text.encode())
 
-    def _manifest(self, files: list[WrittenFile]) -> Manifest:
+    def _manifest(self, files: list[WrittenFile | FileEntry]) -> Manifest:
         vm, session, snapshot = self.plan.vm, self.job.session, self.snapshot
         return Manifest(
             job=self.job.id,
@@ -151,15 +135,16 @@ class ConfigurationFiles:
 
 
 def _ovf_file(device_id: str, done: DiskOutcome) -> ovf.OvfFile:
-    """What an import uploads. Flat data are no image that an import takes: so the OVF names the file that
-    `qemu-img convert` makes of them, which an import then misses."""
-    if len(done.files) > 1:
+    """What an import uploads. A child alone would be imported as a whole disk, and be wrong without a word, and flat
+    data are no image that an import takes: so the OVF of those names the file that `qemu-img convert` makes of them,
+    which an import then misses."""
+    if done.method.links or len(done.files) > 1:
         return ovf.OvfFile(device_id, whole_file(done.disk.name), 0, done.disk.capacity)
     return ovf.OvfFile(device_id, done.files[-1].name, done.files[-1].size, done.disk.capacity)
 
 
 def _disk_entry(done: DiskOutcome, export_format: str) -> DiskEntry:
-    disk = done.disk
+    disk, method = done.disk, done.method
     return DiskEntry(
         key=disk.key,
         name=disk.name,
@@ -171,11 +156,19 @@ def _disk_entry(done: DiskOutcome, export_format: str) -> DiskEntry:
         read=done.read,
         stored=done.stored,
         transport=done.transport,
-        format=export_format,
+        format="compact" if method.links else export_format,
         cid=done.cid,
         files=[file.name for file in done.files],
         backing_uuid=disk.uuid or "",
         change_id=disk.change_id or "",
+        kind=method.kind,
+        reason=method.reason,
+        parent=method.parent_point,
+        parent_cid=method.links[0].disk.cid if method.links else "",
+        chain=method.chain,
+        grains=done.grains.name if done.grains else "",
+        audited=done.audited,
+        distrusted=method.distrusted,
     )
 
 

@@ -2,6 +2,7 @@
 
 from engine.cancel import CancelToken
 from engine.errors import CleanupError, QuiesceError, VcbError
+from engine.flow import change_tracking
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
 from engine.flow.outcome import Outcome
@@ -28,6 +29,8 @@ class SnapshotStep:
         report.step(self._decision.why)
         for leftover in self._decision.remove_first:
             remove_leftover(self._job, self._plan.vm.moref, leftover)
+        if self._plan.enable_tracking:
+            change_tracking.enable(self._job, self._plan.vm, self._outcome)
         snapshot = self.snapshot or self._create()
         self.snapshot = snapshot
         self._outcome.snapshot = snapshot.moref

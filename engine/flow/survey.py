@@ -1,11 +1,14 @@
 """From a VM specification to a plan: everything is read and decided, nothing is touched."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 from engine.config.rules import check_rules, require_runnable
 from engine.errors import ConfigError, PolicyError, PrivilegeError, TargetFull, VcbError
+from engine.flow import change_tracking
+from engine.flow.incremental import Methods, require_allowed
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind, ledgers
 from engine.flow.plan import Plan, PlannedDisk, Space, check_suitable, measure_space, plan_disks
@@ -13,7 +16,7 @@ from engine.flow.policies import SnapshotDecision, decide_snapshot
 from engine.image.pipeline import ImageFormat
 from engine.points import mount_point as mounts
 from engine.points.mount_point import Found, State
-from engine.points.naming import mount_point
+from engine.points.naming import POINTS, mount_point, vm_directory
 from engine.transport.modes import MODES
 from engine.vsphere.inventory import VirtualMachine, read_vm
 from engine.vsphere.lookup import parse_spec, resolve
@@ -30,9 +33,9 @@ def look_up(job: JobContext, spec: str) -> str:
     return resolve(job.session, parse_spec(spec, job.settings.VM_LOOKUP_METHOD))
 
 
-def make_plan(job: JobContext, moref: str) -> Plan:
-    """Decides the whole run. What forbids it is the plan's `obstacle` (the first one found), so that a plan can show
-    everything else as well."""
+def make_plan(job: JobContext, moref: str, *, mounted: bool = False) -> Plan:
+    """Decides the whole run, which ends as a restore point, or as a mount point (`mounted`). What forbids it is the
+    plan's `obstacle` (the first one found), so that a plan can show everything else as well."""
     settings = job.settings
     vm = read_vm(job.session, moref)
     obstacles = _Obstacles()
@@ -43,9 +46,13 @@ def make_plan(job: JobContext, moref: str) -> Plan:
     disks = obstacles.guard(lambda: plan_disks(vm, settings.EXCLUDE_DISKS)) or tuple(
         PlannedDisk(disk, disk.skip) for disk in vm.disks
     )
+    disks = _with_methods(job, vm, disks, obstacles, mounted=mounted)
     nothing_to_do = all(planned.skip for planned in disks)
     found, space = _inspect_target(job, vm, disks, obstacles)
     snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm, found))
+    tracking_wanted = change_tracking.wanted(settings.CHANGE_TRACKING, vm)
+    lacking_for_cbt = _missing(job, vm, ["enable changed block tracking"]) if tracking_wanted else ()
+    no_tracking = change_tracking.obstacle(vm, snapshot, lacking_for_cbt) if tracking_wanted else ""
     lacking = _missing(job, vm, ["snapshot", settings.TRANSPORT_MODE])
     obstacles.guard(lambda: _check_privileges(vm, lacking))
     lacking_for_files = _missing(job, vm, ["configuration files", "ovf descriptor"])
@@ -58,13 +65,33 @@ def make_plan(job: JobContext, moref: str) -> Plan:
         policy=settings.SNAPSHOT_POLICY,
         snapshot=snapshot,
         owners={s.moref: job.owner(s, moref) for s in vm.snapshots},
+        enable_tracking=tracking_wanted and not no_tracking,
         mount_point=found,
         space=space,
         privileges_missing=(*lacking, *lacking_for_files),
         findings=findings,
-        warnings=tuple(_warnings(job, vm, space, lacking_for_files)),
+        warnings=tuple(_warnings(job, vm, space, lacking_for_files, no_tracking)),
         obstacle=obstacles.first,
     )
+
+
+def points_home(job: JobContext, vm: VirtualMachine) -> Path:
+    """Where this VM's restore points lie: BACKUPROOT/points/<vm>."""
+    return job.settings.BACKUPROOT / POINTS / vm_directory(vm.name, vm.moref)
+
+
+def _with_methods(
+    job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ...], obstacles: "_Obstacles", *, mounted: bool
+) -> tuple[PlannedDisk, ...]:
+    """Each disk that is exported with how it is read."""
+    methods = Methods(job, vm, points_home(job, vm))
+    planned = []
+    for each in disks:
+        method = None if each.skip else methods.plan(each.disk, mounted=mounted)
+        if method is not None:
+            obstacles.guard(lambda name=each.disk.name, method=method: require_allowed(job.settings, name, method))
+        planned.append(replace(each, method=method))
+    return tuple(planned)
 
 
 class _Obstacles:
@@ -173,12 +200,14 @@ def _check_privileges(vm: VirtualMachine, lacking: tuple[tuple[str, str], ...]) 
 
 
 def _warnings(
-    job: JobContext, vm: VirtualMachine, space: Space, lacking_for_files: tuple[tuple[str, str], ...]
+    job: JobContext, vm: VirtualMachine, space: Space, lacking_for_files: tuple[tuple[str, str], ...], no_tracking: str
 ) -> list[str]:
     warnings = [
         f"The user lacks {privilege} on {entity}: the VM's configuration (.vmx, .nvram, .ovf) can't be saved whole."
         for entity, privilege in lacking_for_files
     ]
+    if no_tracking:
+        warnings.append(f"Changed block tracking can't be switched on: {no_tracking}.")
     if vm.consolidation_needed:
         warnings.append("Its disks need consolidation already, before this run.")
     if space.short and space.free >= space.keep_free:

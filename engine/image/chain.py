@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.errors import ImageError
-from engine.extents import Extent, merged
+from engine.extents import Extent, difference, merged
 from engine.image import descriptor as text_descriptor
 from engine.image.descriptor import Descriptor
 from engine.image.flat import RawDisk, image_error
@@ -26,8 +26,9 @@ _HINT = re.compile(r"(?:\.\./(?!\.{1,2}/)[^/\0]+/)?(?!\.{1,2}$)[^/\0]+")
 class ChainDisk:
     """The newest image of a chain as a DiskSource (transport "file"); read by several threads at once.
 
-    `links` are the files, newest first. Memory: that of each image (`StreamOptimizedImage`). A read costs one look
-    into the grain tables of each image down to the one that holds the data.
+    `links` are the files with the data (of a flat image the one beside its descriptor), newest first. Memory: that of
+    each image (`StreamOptimizedImage`). A read costs one look into the grain tables of each image down to the one that
+    holds the data.
     """
 
     transport = "file"
@@ -54,7 +55,7 @@ class ChainDisk:
                 held = merged(image.held(*part))
                 for piece in held:
                     image.read_into(piece.start, buffer[piece.start - offset : piece.end - offset])
-                left += _without(part, held)
+                left += difference([part], held)
             wanted = left
             if not wanted:
                 return
@@ -133,14 +134,3 @@ def _images(path: Path, home: Path | None) -> Iterator[StreamOptimizedImage | Ra
                 hint="It was changed or replaced since; restore it, or an older point.",
             )
         path, home = parent, None
-
-
-def _without(part: Extent, held: Sequence[Extent]) -> Iterator[Extent]:
-    """What remains of `part`; `held` lies inside it, ascending and disjoint."""
-    position = part.start
-    for start, length in held:
-        if start > position:
-            yield Extent(position, start - position)
-        position = start + length
-    if position < part.end:
-        yield Extent(position, part.end - position)

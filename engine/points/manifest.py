@@ -26,7 +26,13 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 class DiskEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`key` is vSphere's deviceKey, `backing_uuid` the disk's own identity; `change_id` is what a later incremental
-    asks changes since (empty without CBT)."""
+    asks changes since (empty without CBT).
+
+    `kind` is full or incremental, for the `reason`. An incremental completes the disk with the same key in the point
+    `parent`, a directory beside its own, whose image has the CID `parent_cid`; `chain` counts its points down to the
+    full one. `grains` names the list of grain hashes. `audited` bytes that CBT called unchanged were read and compared;
+    `distrusted` is the tracking (the part of changeIds before the slash) that was caught lying.
+    """
 
     key: int
     name: str
@@ -43,6 +49,14 @@ class DiskEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: list[str]
     backing_uuid: str = ""
     change_id: str = ""
+    kind: str = "full"
+    reason: str = ""
+    parent: str = ""
+    parent_cid: str = ""
+    chain: int = 1
+    grains: str = ""
+    audited: int = 0
+    distrusted: str = ""
 
 
 class SkippedEntry(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,8 +3,9 @@
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from engine.cancel import CancelToken
 from engine.errors import VerifyError
@@ -13,20 +14,40 @@ from engine.points.manifest import FileEntry
 _BLOCK = 4 << 20
 
 
+class Reader(Protocol):
+    """Looks at one file's bytes while they are read back."""
+
+    def take(self, data: memoryview) -> None:
+        """The next bytes, up to 4 MiB; their memory is reused when the call returns."""
+        ...
+
+    def finish(self) -> None:
+        """All bytes came, and the file is what was written."""
+        ...
+
+
 def verify_files(
-    directory: Path, files: Sequence[FileEntry], cancel: CancelToken, progress: Callable[[int], None] | None = None
+    directory: Path,
+    files: Sequence[FileEntry],
+    cancel: CancelToken,
+    progress: Callable[[int], None] | None = None,
+    readers: Mapping[str, Reader] | None = None,
 ) -> int:
     """Reads each file from the medium, past the page cache where the file system allows it, and compares size and
-    SHA-256. Returns the bytes read; `progress` gets their running sum. Raises VerifyError naming the file."""
+    SHA-256. Returns the bytes read; `progress` gets their running sum, and of `readers` (by file name) the one of the
+    file its bytes. Raises VerifyError naming the file, and what a reader raises."""
     done = 0
     buffer = memoryview(mmap.mmap(-1, _BLOCK))  # O_DIRECT needs page-aligned memory
     for entry in files:
         digest = hashlib.sha256()
+        reader = (readers or {}).get(entry.name)
         size = 0
         fd = _open_past_cache(directory / entry.name)
         try:
             while got := os.readv(fd, [buffer]):
                 cancel.check()
+                if reader is not None:
+                    reader.take(buffer[:got])
                 digest.update(buffer[:got])
                 size += got
                 if progress is not None:
@@ -43,6 +64,8 @@ def verify_files(
                 f"expected {entry.size} bytes, {entry.sha256[:16]}...",
                 hint="Suspect the storage under BACKUPROOT; the point was not kept.",
             )
+        if reader is not None:
+            reader.finish()
         done += size
     return done
 

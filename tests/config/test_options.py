@@ -51,8 +51,18 @@ GOOD: dict[str, Sequence[tuple[object, object]]] = {
     "PREEXISTING_VCB_SNAPSHOT": [("fail", "fail"), ("delete", "delete")],
     "MAX_RETRIES": [("0", 0), ("100", 100)],
     "BACKOFF_TIME": [("0", 0), ("3600", 3600)],
+    "BACKUP_TYPE": [(word, word) for word in ("auto", "full", "incremental")],
+    "CHANGE_TRACKING": [(word, word) for word in ("on", "off", "enable")],
+    "FULL_EVERY": [("1", 1), (0, 0), ("30", 30)],
+    "CBT_AUDIT": [("0.5%", 0.005), ("0 %", 0.0), ("100%", 1.0), ("0.125%", 0.00125), (0.005, 0.005)],
+    "CBT_AUDIT_LIMIT": [("256 MiB", 256 << 20), ("1 GiB", 1 << 30)],
     "EXPORT_FORMAT": [("compact", "compact"), ("flat", "flat")],
     "COMPRESSION_THREADS": [("0", 0), ("4", 4)],
+    "KEEP_LAST": [("0", 0), ("14", 14)],
+    "KEEP_DAILY": [("0", 0), ("7", 7)],
+    "KEEP_WEEKLY": [("0", 0), ("5", 5)],
+    "KEEP_MONTHLY": [("0", 0), ("12", 12)],
+    "KEEP_YEARLY": [("0", 0), ("10000", 10000)],
 }
 
 BAD: dict[str, Sequence[tuple[object, str]]] = {
@@ -85,8 +95,18 @@ BAD: dict[str, Sequence[tuple[object, str]]] = {
     "PREEXISTING_VCB_SNAPSHOT": [("deleted", "did you mean delete?")],
     "MAX_RETRIES": [("101", "0 to 100")],
     "BACKOFF_TIME": [("10s", "0 to 86400 seconds")],
+    "BACKUP_TYPE": [("differential", "auto, full, incremental")],
+    "CHANGE_TRACKING": [("yes", "on, enable, off")],
+    "FULL_EVERY": [("-1", "0 to 1000 points"), ("1001", "0 to 1000 points")],
+    "CBT_AUDIT": [("0.5", "such as 0.5%"), ("101%", "0% to 100%"), (5, "0% to 100%"), ("much", "0% to 100%")],
+    "CBT_AUDIT_LIMIT": [("1 KiB", "64 KiB to 1 TiB")],
     "EXPORT_FORMAT": [("sparse", "compact, flat")],
     "COMPRESSION_THREADS": [("-1", "0 to 256")],
+    "KEEP_LAST": [("-1", "0 to 10000 points"), ("all", "0 to 10000 points")],
+    "KEEP_DAILY": [("-1", "0 to 10000 days"), ("all", "0 to 10000 days")],
+    "KEEP_WEEKLY": [("-1", "0 to 10000 weeks"), ("all", "0 to 10000 weeks")],
+    "KEEP_MONTHLY": [("-1", "0 to 10000 months"), ("all", "0 to 10000 months")],
+    "KEEP_YEARLY": [("-1", "0 to 10000 years"), ("all", "0 to 10000 years")],
 }
 
 
