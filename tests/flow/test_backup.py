@@ -7,7 +7,7 @@ import pytest
 
 from engine.events import DiskEnded, DiskProgress, DiskSkipped, PlanMade, Result, ResultState, StageEnded
 from engine.flow.ledger import ledgers
-from engine.points import manifest
+from engine.points import manifest, proof
 from engine.state_directory import StateDirectory
 from engine.vsphere.snapshots import SNAPSHOT_NAME
 from tests.flow.checks import assert_nothing_left, compare_with_frozen, names_of
@@ -42,7 +42,7 @@ def test_the_point_is_complete_and_describes_itself(proxy):
     assert outcome.point is not None
     point = manifest.read(outcome.point)
     listed = {file.name for file in point.file}
-    assert {path.name for path in outcome.point.iterdir()} == listed | {manifest.FILE_NAME}
+    assert {path.name for path in outcome.point.iterdir()} == listed | {manifest.FILE_NAME, proof.FILE_NAME}
     assert {"vm.vmx", "vm.ovf"} <= listed
     assert point.vm.name == "web01"
     assert point.transport == "nbdssl"

@@ -29,6 +29,9 @@ _COMMANDS = {
     "unmount": ("tui.cli.job_commands:unmount", "The pair of mount, for the post script."),
     "restore": ("tui.cli.restore_commands:restore", "A point back: local files, or a new VM."),
     "serve": ("tui.cli.serve_command:serve", "The disks of a point over NBD, read-only."),
+    "points": ("tui.cli.points_commands:points", "List restore points, their chains, and when they were proven."),
+    "verify": ("tui.cli.points_commands:verify", "Read points back from the medium and tell all that is wrong."),
+    "retain": ("tui.cli.points_commands:retain", "Remove the points that no KEEP_ option keeps, and say why."),
     "config": ("tui.cli.config_commands:config", "The configuration file, and the password that belongs to it."),
     "lab": ("tui.cli.lab:lab", "Run the embedded vSphere alone, for govc and rehearsals."),
 }
