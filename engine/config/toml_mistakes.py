@@ -15,6 +15,7 @@ _QUOTES = DOUBLE_QUOTES + SINGLE_QUOTES
 _QUOTED = re.compile(rf"[{_QUOTES}]([^{_QUOTES}\r\n]*)[{_QUOTES}]")
 _BARE = re.compile(r"[^\s\"'\[\]{}=;][^\"'\[\]{}=;]*")
 _UNCLOSED = re.compile(rf"[\"']([^{_QUOTES}\\;]*)")
+_CLOSED = re.compile(r'"(?:[^"\\\r\n]|\\[^\r\n])*"|\'[^\'\r\n]*\'')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -82,6 +83,9 @@ def _quotes(name: str, value: str) -> Mistake:
         return Mistake("typographic-quote", text, 'type "', mended=_if_it_reads(f'"{quoted[1]}"'))
     if quoted and value[0] == '"':
         return _lone_backslash(name, value)
+    if (closed := _CLOSED.match(value)) and closed.end() < len(value):
+        fix = "take it out, or put # before it"
+        return Mistake("text-after-value", f"something follows the value of {name}", fix, closed.end())
     mended = _if_it_reads(f'"{unclosed[1]}"') if (unclosed := _UNCLOSED.fullmatch(value)) else None
     return Mistake("quote", f"the quote {value[0]} before the value of {name} is not closed", "close it", mended=mended)
 

@@ -107,7 +107,10 @@ class Reading:
         readable, value = toml_mistakes.read_literal(written)
         if not readable:
             start, end = statement.value
-            self.say(start, toml_mistakes.in_value(name, written), name, end=end)
+            mistake = toml_mistakes.in_value(name, written)
+            if mistake.rule_id == "quote" and self._rest_of_line(end):
+                mistake = mistake._replace(mended=None)  # whether that is a comment or the value, nobody can know
+            self.say(start, mistake, name, end=end)
             return
         if isinstance(value, str) and (odd := toml_mistakes.in_text(name, value, written)):
             self.say(statement.value[0], odd, name, end=statement.value[1])
@@ -117,6 +120,10 @@ class Reading:
                 self._place(inner, its_value, str(its_value), statement, (*statement.path, inner))
             return
         self._place(name, value, _text_of(value, written), statement, statement.path)
+
+    def _rest_of_line(self, at: int) -> str:
+        number, column = self.lines.place(at)
+        return self.lines.line(number)[column - 1 :].strip()
 
     def _place(self, name: str, value: object, text: str, statement: Statement, path: tuple[str, ...]) -> None:
         """Accepts a setting that stands where it may."""
