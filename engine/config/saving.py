@@ -21,7 +21,7 @@ from pathlib import Path
 from engine.config.effective import error_of
 from engine.config.file_lock import Held, locked
 from engine.config.history import History, Version
-from engine.config.validity import errors_of
+from engine.config.validity import errors_of, secrets_replaced
 from engine.config.whole_file import NewContent, new_content, read_open, sweep, target_error
 from engine.errors import ConfigError, ConflictError, TargetError, VcbError
 from engine.state_directory import StateDirectory
@@ -183,6 +183,7 @@ class _Save:
         if held.fd is not None:
             _require_writable(held.fd, self.real)
         sweep(self.real)
+        replaced = secrets_replaced(self.base.data, self.data, self.path)
         with new_content(self.real, self.data, like=held.fd) as self.new:
             number = self._announce()
             try:
@@ -190,6 +191,9 @@ class _Save:
             finally:
                 if self.new.placed and number is not None:
                     self._confirm(number)
+        if number is not None and replaced:
+            kept = f"The history of {self.real} keeps the old {' and '.join(replaced)}, to undo this."
+            self.notes.append(f"{kept} vcb config forget removes it.")
         saved = Base(self.real, self.data, self.new.inode, 1)
         return Saved(self.real, True, saved, number, (*self.notes, *self.new.notes))
 

@@ -1,4 +1,4 @@
-"""Whether a configuration may be saved: the errors that lie in the file itself.
+"""Whether a configuration may be saved: the errors that lie in the file itself; and which secrets a save takes out.
 
 A file need not be complete (the environment and the command line add to it), and what the machine is like today (a
 directory that is missing, a mode) forbids a run, not a save. `engine.config.check` tells all of that.
@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.config.document import document_of
 from engine.config.effective import settings_of
 from engine.config.finding import Finding
+from engine.config.options import OPTIONS
 from engine.config.rules import check_rules
 
 _OF_THE_RUN = frozenset({"mandatory", "password-readable", "sspi"})
@@ -26,3 +27,10 @@ def errors_of(data: bytes, file: Path) -> list[Finding]:
         if finding.severity == "error" and finding.rule_id not in _OF_THE_RUN and unread.isdisjoint(finding.options)
     ]
     return errors + contradictions
+
+
+def secrets_replaced(before: bytes, after: bytes, file: Path) -> list[str]:
+    """The secret options whose value in `before` is no longer that in `after`."""
+    old, new = (document_of(data, file).values() for data in (before, after))
+    values = {name: entry.value for name, entry in old.items() if OPTIONS.get(name) and OPTIONS[name].secret}
+    return [name for name, value in values.items() if value and (name not in new or new[name].value != value)]

@@ -64,9 +64,10 @@ class NewContent:
 
 
 @contextmanager
-def new_content(path: Path, data: bytes, *, like: int | None = None, mode: int = _PRIVATE) -> Iterator[NewContent]:
+def new_content(path: Path, data: bytes, *, like: int | None = None) -> Iterator[NewContent]:
     """The content that shall become `path`: owner, group, mode, access list and extended attributes are those of the
-    open file `like`, else our own and `mode`. The temporary file is locked meanwhile, and gone at the end.
+    open file `like`; without one it is ours alone, with mode 0600. The temporary file is locked meanwhile, and gone at
+    the end.
 
     Raises OSError; TargetError where owner or access list cannot be kept.
     """
@@ -78,7 +79,7 @@ def new_content(path: Path, data: bytes, *, like: int | None = None, mode: int =
             new = NewContent(path, temporary, directory_fd, (status.st_dev, status.st_ino))
             _write(fd, data)
             if like is None:
-                os.fchmod(fd, mode)
+                os.fchmod(fd, _PRIVATE)
             else:
                 new.notes += _dress(fd, like, path)
             os.fsync(fd)

@@ -25,7 +25,7 @@ from engine.config.whole_file import ACCESS_LIST
 from engine.errors import VcbError
 from engine.state_directory import StateDirectory
 
-OLD = b'HOST="old.example.org";\n' + b"// line\n" * 400
+OLD = b'HOST="old.example.org";\n' + b"// line\n" * 20
 NEW = OLD.replace(b"old", b"new")
 OLDEST = OLD.replace(b"old", b"oldest")
 NEXT = OLD.replace(b"old", b"next")

@@ -307,3 +307,18 @@ def test_secrets_are_in_no_repr(file: Path, state: StateDirectory) -> None:
     base = read(file)[1]
     saved = save(file, b'PASSWORD="marker-1f9";\nPORT=443;\n', base=base, state=state)
     assert "marker" not in repr((base, saved, History(file, state).versions()))
+
+
+def test_a_password_that_goes_is_told_to_be_in_the_history(file: Path, state: StateDirectory) -> None:
+    in_place(file, b'PASSWORD="marker-1f9";\nPORT=443;\n')
+    saved = save(file, b"PORT=443;\n", base=read(file)[1], state=state)
+    assert "keeps the old PASSWORD" in saved.notes[0]
+    assert "vcb config forget" in saved.notes[0]
+    assert save(file, b"PORT=444;\n", base=read(file)[1], state=state).notes == ()
+
+
+@pytest.mark.parametrize("after", [b'PASSWORD="other";\n', b'PASSWORD="broken\n'], ids=["changed", "unreadable"])
+def test_a_password_that_changes_is_told_too(file: Path, state: StateDirectory, after: bytes) -> None:
+    in_place(file, b'PASSWORD="marker-1f9";\n')
+    saved = save(file, after, base=read(file)[1], allow_invalid=True, state=state)
+    assert "keeps the old PASSWORD" in saved.notes[0]
