@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from engine.cancel import CancelToken
+from engine.config.secrets import child_environment
 from engine.errors import TargetError, VcbError, VerifyError
 from engine.image.chain import open_disk
 from engine.points.manifest import DiskEntry
@@ -93,6 +94,7 @@ class NbdServers:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C in the terminal is for us, who then end it
         )
         self._processes.append(process)

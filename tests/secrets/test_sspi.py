@@ -22,6 +22,7 @@ from engine.vsphere import sspi
 from engine.vsphere.session import Session, connect
 from engine.vsphere.trust import Trust
 from tests.secrets.kerberos import REALM, Kerberos, kerberos_here
+from tui.cli.app import main
 
 PASSWORD = "of-the-domain"
 ACCOUNT = "LAB:backup"
@@ -105,6 +106,39 @@ def test_the_challenge_is_answered_until_there_is_a_session(join: Join, ntlm_cre
     assert [text for text in lab.said if text.startswith("<- LoginBySSPI")] == [
         f"<- LoginBySSPI {status} (not shown: it carries authority)" for status in (500, 200)
     ]
+
+
+@pytest.mark.parametrize("command", ["inventory", "backup"])
+def test_a_whole_command_needs_no_password(
+    join: Join,
+    ntlm_credential: Callable[[str], None],
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+) -> None:
+    monkeypatch.setenv("VCB_STATE_DIR", str(tmp_path / "state"))
+    ntlm_credential(f"{ACCOUNT}:{PASSWORD}")
+    lab = join(f"{ACCOUNT}:{PASSWORD}")
+    (tmp_path / "root").mkdir()
+    words = [*([command] if command == "inventory" else [command, "name:vm-0001"]), "--host", "localhost"]
+    words += [
+        "--port",
+        str(urlsplit(lab.facts["url"]).port),
+        "--username",
+        "__sspi__",
+        "--ca-file",
+        lab.facts["ca_file"],
+    ]
+    code = main([*words, "--backuproot", str(tmp_path / "root"), "--transport", "nbdssl", "--keep-free", "0", "--json"])
+    said = capsys.readouterr()
+    assert code == (0 if command == "inventory" else 1), said.err
+    answer = json.loads(said.out)
+    if command == "inventory":
+        assert len(answer["vms"]) == 2
+    else:
+        assert answer["error"]["code"] == "vm-not-found", answer
 
 
 def test_a_session_that_ended_is_opened_again_by_a_new_exchange(
