@@ -12,7 +12,7 @@ from engine.config.options import Settings
 from engine.errors import Cancelled, ImageError, PolicyError, VcbError
 from engine.extents import Extent, total
 from engine.flow.job_context import JobContext
-from engine.image.chain import open_disk
+from engine.image.chain import descriptor_of, open_disk
 from engine.image.descriptor import Parent
 from engine.points.point_chain import PointDisk, chain_of, check_files, newest_of
 from engine.reporter import Reporter
@@ -196,6 +196,9 @@ def _place(file: str) -> str:
 def _prove_chain(links: tuple[PointDisk, ...]) -> None:
     """The chain's files are there, and its images still fit together. Raises ImageError."""
     check_files(links)
+    for link in links:
+        if (cid := descriptor_of(link.image).cid) != link.disk.cid:
+            raise ImageError(f"{link.image} is not what its manifest tells: its CID is {cid}, not {link.disk.cid}.")
     disk = open_disk(links[0].image)
     try:
         if disk.links != tuple(link.data for link in links):
