@@ -18,6 +18,7 @@
  * not start, and one that gets there stops.
  * Allowed: a size such as 10 GiB, or a share such as 5%.
  * Default: 1 GiB
+ * Costs: Space that no backup uses.
  * Not an option of VCB.
  */
 // KEEP_FREE="1 GiB";
@@ -44,12 +45,14 @@ USERNAME="vcb@vsphere.local";
  * Password of USERNAME, in plain text. Overrides every other source, so leave
  * it out when one of them is used: PASSWORD_FILE, the systemd credential
  * vcb-password, the keyring, or the prompt.
+ * Costs: Whoever reads the file, or a copy of it, has the account.
  */
 // PASSWORD="";
 
 /*
  * File whose first line is the password; only its owner may read it (mode
  * 0600).
+ * Costs: A file more to protect; it stays out of copies of the configuration.
  * Not an option of VCB.
  */
 // PASSWORD_FILE="/etc/vcb/password";
@@ -64,6 +67,8 @@ USERNAME="vcb@vsphere.local";
 /*
  * SHA-256 fingerprint of the one certificate to accept from HOST, for a
  * server whose CA is not at hand.
+ * Costs: When the server gets a new certificate, every job fails until the
+ * new one is approved.
  * Not an option of VCB.
  */
 // THUMBPRINT="AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB";
@@ -73,6 +78,8 @@ USERNAME="vcb@vsphere.local";
  * lost.
  * Allowed: a whole number from 5 to 3600 seconds.
  * Default: 60 seconds
+ * Costs: A long one lets a dead connection hold a job and its snapshot; a
+ * short one loses slow hosts.
  * Not an option of VCB.
  */
 // HTTP_TIMEOUT="60";
@@ -89,6 +96,9 @@ USERNAME="vcb@vsphere.local";
  * +) https: the export lease on port 443: a stream that ESXi makes, every
  *    allocated block of it
  * Default: san
+ * Costs: san reads past the hosts; hotadd holds a slot of the proxy for each
+ * disk; nbd and nbdssl load a host's management network, nbdssl its
+ * processors too; https reads whole disks every time.
  */
 TRANSPORT_MODE="nbdssl";
 
@@ -96,6 +106,8 @@ TRANSPORT_MODE="nbdssl";
  * Modes to try, in this order, when a disk cannot be read by TRANSPORT_MODE.
  * Each use is reported. Empty: no fallback.
  * Allowed: a list of san, nbd, nbdssl, hotadd, https.
+ * Costs: A fallback may be many times slower and load a network that
+ * TRANSPORT_MODE spares.
  * Not an option of VCB.
  */
 // TRANSPORT_FALLBACK="https";
@@ -104,6 +116,8 @@ TRANSPORT_MODE="nbdssl";
  * Connections per disk in the modes nbd and nbdssl.
  * Allowed: a whole number from 1 to 8.
  * Default: 2
+ * Costs: A host has few NFC connections for all clients, and each takes
+ * memory of it; more are faster only where latency is high.
  * Not an option of VCB.
  */
 // NFC_CONNECTIONS="2";
@@ -113,6 +127,8 @@ TRANSPORT_MODE="nbdssl";
  * it.
  * Allowed: a size from 64 KiB to 2 MiB.
  * Default: 2 MiB
+ * Costs: Memory on both sides: NFC_BUFFER times NFC_REQUESTS for each
+ * connection.
  * Not an option of VCB.
  */
 // NFC_BUFFER="2 MiB";
@@ -121,6 +137,8 @@ TRANSPORT_MODE="nbdssl";
  * Read requests in flight per connection in the modes nbd and nbdssl.
  * Allowed: a whole number from 1 to 16.
  * Default: 4
+ * Costs: Memory on both sides: NFC_BUFFER times NFC_REQUESTS for each
+ * connection.
  * Not an option of VCB.
  */
 // NFC_REQUESTS="4";
@@ -131,6 +149,8 @@ TRANSPORT_MODE="nbdssl";
  * traffic (redacted).
  * Allowed: a whole number from 0 to 6.
  * Default: 3
+ * Costs: 5 and 6 write much: up to gigabytes an hour for a busy job. For
+ * troubleshooting only.
  */
 // LOGLEVEL="3";
 
@@ -142,6 +162,8 @@ TRANSPORT_MODE="nbdssl";
  * +) createonly: created for the backup, left in place
  * +) deleteonly: exactly one must exist; it is removed after the backup
  * Default: automatic
+ * Costs: A snapshot that stays (createonly, manual) grows with every write of
+ * the VM and slows it.
  */
 // SNAPSHOT_POLICY="automatic";
 
@@ -153,6 +175,8 @@ TRANSPORT_MODE="nbdssl";
  * +) required: no quiesced snapshot, no backup
  * +) off: crash-consistent
  * Default: auto
+ * Costs: The guest stands still for some seconds; required fails where its
+ * tools are missing or busy.
  * Not an option of VCB.
  */
 // QUIESCE="auto";
@@ -161,6 +185,8 @@ TRANSPORT_MODE="nbdssl";
  * How long the guest may take to come to rest.
  * Allowed: a whole number from 5 to 240 minutes.
  * Default: 15 minutes
+ * Costs: So long a job may wait, with the guest's writes held back by its own
+ * software.
  * Not an option of VCB.
  */
 // QUIESCE_TIMEOUT="15";
@@ -176,6 +202,8 @@ TRANSPORT_MODE="nbdssl";
 /*
  * Disks to leave out, by name or label: "scsi0:1, Hard disk 3". They are
  * shown as skipped by the operator.
+ * Costs: A disk that is left out cannot be restored; the job ends as
+ * completed with exceptions.
  * Not an option of VCB.
  */
 // EXCLUDE_DISKS="scsi0:1";
@@ -186,6 +214,8 @@ TRANSPORT_MODE="nbdssl";
  * +) delete: it is removed, and the backup snapshot that belongs to it; if
  *    that fails, so does the job
  * Default: fail
+ * Costs: delete removes what a job before this one left, with its exported
+ * disks.
  */
 // PREEXISTING_MOUNTPOINT="fail";
 
@@ -195,6 +225,8 @@ TRANSPORT_MODE="nbdssl";
  * +) fail: the job fails
  * +) delete: it is removed; only if that succeeds does the job go on
  * Default: fail
+ * Costs: delete consolidates the old snapshot first: load on the datastore,
+ * and time.
  */
 // PREEXISTING_VCB_SNAPSHOT="fail";
 
@@ -204,6 +236,8 @@ TRANSPORT_MODE="nbdssl";
  * connection.
  * Allowed: a whole number from 0 to 100.
  * Default: 0
+ * Costs: Each retry waits BACKOFF_TIME; a job that cannot succeed fails so
+ * much later.
  */
 // MAX_RETRIES="0";
 
@@ -211,6 +245,7 @@ TRANSPORT_MODE="nbdssl";
  * Wait before each retry; matters only when MAX_RETRIES is above 0.
  * Allowed: a whole number from 0 to 86400 seconds.
  * Default: 10 seconds
+ * Costs: The snapshot stays open while a job waits.
  */
 // BACKOFF_TIME="10";
 
@@ -235,6 +270,8 @@ TRANSPORT_MODE="nbdssl";
  *    snapshots; effective from the run's own snapshot on
  * +) off: not used: every restore point is a full one
  * Default: on
+ * Costs: enable changes the VM's configuration for good; off reads whole
+ * disks every time.
  * Not an option of VCB.
  */
 // CHANGE_TRACKING="on";
@@ -245,6 +282,8 @@ TRANSPORT_MODE="nbdssl";
  * another reason.
  * Allowed: a whole number from 0 to 1000 points.
  * Default: 14 points
+ * Costs: Fewer fulls take less time and space, and make longer chains: one
+ * damaged point spoils all that follow in it.
  * Not an option of VCB.
  */
 // FULL_EVERY="14";
@@ -256,6 +295,7 @@ TRANSPORT_MODE="nbdssl";
  * blindly.
  * Allowed: a share from 0% to 100%, such as 0.5%.
  * Default: 0.5%
+ * Costs: Its share of the disk is read in each incremental run.
  * Not an option of VCB.
  */
 // CBT_AUDIT="0.5%";
@@ -264,6 +304,7 @@ TRANSPORT_MODE="nbdssl";
  * The most that CBT_AUDIT reads of one disk.
  * Allowed: a size from 64 KiB to 1 TiB.
  * Default: 256 MiB
+ * Costs: Time to read so much of each disk.
  * Not an option of VCB.
  */
 // CBT_AUDIT_LIMIT="256 MiB";
@@ -275,6 +316,8 @@ TRANSPORT_MODE="nbdssl";
  * +) flat: a raw file with its VMDK descriptor; sparse where the disk is
  *    empty
  * Default: compact
+ * Costs: compact takes processor time for about half the space; flat the
+ * space of all allocated blocks.
  * Not an option of VCB.
  */
 // EXPORT_FORMAT="compact";
@@ -283,6 +326,8 @@ TRANSPORT_MODE="nbdssl";
  * Threads that compress; 0 is one per processor.
  * Allowed: a whole number from 0 to 256.
  * Default: 0
+ * Costs: More threads take processors from other jobs; fewer may slow the
+ * export.
  * Not an option of VCB.
  */
 // COMPRESSION_THREADS="0";

@@ -28,6 +28,7 @@ class Option(ABC, Generic[T]):
 
     `name` is set by the class that holds it. `since` is "VCB" for the options of VCB's config.js, else the version
     of this program that brought it. `allowed` describes the valid values in words. `unit` is "" for values without.
+    `cost` says what a value takes in time, space or safety; "" where none costs anything.
     """
 
     name = ""
@@ -35,7 +36,15 @@ class Option(ABC, Generic[T]):
     secret = False
 
     def __init__(
-        self, default: T, help_text: str, *, section: str, since: str = "0.1", unit: str = "", required: bool = False
+        self,
+        default: T,
+        help_text: str,
+        *,
+        section: str,
+        since: str = "0.1",
+        unit: str = "",
+        required: bool = False,
+        cost: str = "",
     ) -> None:
         self.default = default
         self.help = help_text
@@ -43,6 +52,7 @@ class Option(ABC, Generic[T]):
         self.since = since
         self.unit = unit
         self.required = required
+        self.cost = cost
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name

@@ -76,6 +76,7 @@ class Settings:
         "Space that stays free in BACKUPROOT: a backup that would go below it does not start, and one that gets "
         "there stops.",
         section="Backup root",
+        cost="Space that no backup uses.",
     )
     HOST = HostOption(
         "",
@@ -99,12 +100,14 @@ class Settings:
         "Password of USERNAME, in plain text. Overrides every other source, so leave it out when one of them is "
         "used: PASSWORD_FILE, the systemd credential vcb-password, the keyring, or the prompt.",
         section="Connection",
+        cost="Whoever reads the file, or a copy of it, has the account.",
         since="VCB",
     )
     PASSWORD_FILE = OptionalPathOption(
         None,
         "File whose first line is the password; only its owner may read it (mode 0600).",
         section="Connection",
+        cost="A file more to protect; it stays out of copies of the configuration.",
     )
     CA_FILE = OptionalPathOption(
         None,
@@ -116,6 +119,7 @@ class Settings:
         None,
         "SHA-256 fingerprint of the one certificate to accept from HOST, for a server whose CA is not at hand.",
         section="Connection",
+        cost="When the server gets a new certificate, every job fails until the new one is approved.",
     )
     HTTP_TIMEOUT = IntOption(
         60,
@@ -124,12 +128,16 @@ class Settings:
         most=3600,
         unit="seconds",
         section="Connection",
+        cost="A long one lets a dead connection hold a job and its snapshot; a short one loses slow hosts.",
     )
     TRANSPORT_MODE = ChoiceOption(
         "san",
         "How disk data comes to the proxy. Exactly this mode is used; nothing else is tried silently.",
         choices=TRANSPORT_MODES,
         section="Transport",
+        cost="san reads past the hosts; hotadd holds a slot of the proxy for each disk; nbd and nbdssl "
+        "load a host's management network, nbdssl its processors too; https reads whole disks "
+        "every time.",
         since="VCB",
     )
     TRANSPORT_FALLBACK = ChoiceListOption(
@@ -137,9 +145,16 @@ class Settings:
         "Empty: no fallback.",
         choices=TRANSPORT_MODES,
         section="Transport",
+        cost="A fallback may be many times slower and load a network that TRANSPORT_MODE spares.",
     )
     NFC_CONNECTIONS = IntOption(
-        2, "Connections per disk in the modes nbd and nbdssl.", least=1, most=8, section="Transport"
+        2,
+        "Connections per disk in the modes nbd and nbdssl.",
+        least=1,
+        most=8,
+        section="Transport",
+        cost="A host has few NFC connections for all clients, and each takes memory of it; more are "
+        "faster only where latency is high.",
     )
     NFC_BUFFER = SizeOption(
         2 << 20,
@@ -148,9 +163,15 @@ class Settings:
         most=2 << 20,
         unit="bytes",
         section="Transport",
+        cost="Memory on both sides: NFC_BUFFER times NFC_REQUESTS for each connection.",
     )
     NFC_REQUESTS = IntOption(
-        4, "Read requests in flight per connection in the modes nbd and nbdssl.", least=1, most=16, section="Transport"
+        4,
+        "Read requests in flight per connection in the modes nbd and nbdssl.",
+        least=1,
+        most=16,
+        section="Transport",
+        cost="Memory on both sides: NFC_BUFFER times NFC_REQUESTS for each connection.",
     )
     LOGLEVEL = IntOption(
         int(DEFAULT_LOGLEVEL),
@@ -159,6 +180,7 @@ class Settings:
         least=0,
         most=6,
         section="Log",
+        cost="5 and 6 write much: up to gigabytes an hour for a busy job. For troubleshooting only.",
         since="VCB",
     )
     SNAPSHOT_POLICY = ChoiceOption(
@@ -171,6 +193,7 @@ class Settings:
             "deleteonly": "exactly one must exist; it is removed after the backup",
         },
         section="Snapshot",
+        cost="A snapshot that stays (createonly, manual) grows with every write of the VM and slows it.",
         since="VCB",
     )
     QUIESCE = ChoiceOption(
@@ -182,9 +205,16 @@ class Settings:
             "off": "crash-consistent",
         },
         section="Snapshot",
+        cost="The guest stands still for some seconds; required fails where its tools are missing or busy.",
     )
     QUIESCE_TIMEOUT = IntOption(
-        15, "How long the guest may take to come to rest.", least=5, most=240, unit="minutes", section="Snapshot"
+        15,
+        "How long the guest may take to come to rest.",
+        least=5,
+        most=240,
+        unit="minutes",
+        section="Snapshot",
+        cost="So long a job may wait, with the guest's writes held back by its own software.",
     )
     VM_LOOKUP_METHOD = ChoiceOption(
         "ipaddr",
@@ -200,6 +230,7 @@ class Settings:
         (),
         'Disks to leave out, by name or label: "scsi0:1, Hard disk 3". They are shown as skipped by the operator.',
         section="Virtual machine",
+        cost="A disk that is left out cannot be restored; the job ends as completed with exceptions.",
     )
     PREEXISTING_MOUNTPOINT = ChoiceOption(
         "fail",
@@ -209,6 +240,7 @@ class Settings:
             "delete": "it is removed, and the backup snapshot that belongs to it; if that fails, so does the job",
         },
         section="Leftovers",
+        cost="delete removes what a job before this one left, with its exported disks.",
         since="VCB",
     )
     PREEXISTING_VCB_SNAPSHOT = ChoiceOption(
@@ -220,6 +252,7 @@ class Settings:
             "delete": "it is removed; only if that succeeds does the job go on",
         },
         section="Leftovers",
+        cost="delete consolidates the old snapshot first: load on the datastore, and time.",
         since="VCB",
     )
     MAX_RETRIES = IntOption(
@@ -229,6 +262,7 @@ class Settings:
         least=0,
         most=100,
         section="Retry",
+        cost="Each retry waits BACKOFF_TIME; a job that cannot succeed fails so much later.",
         since="VCB",
     )
     BACKOFF_TIME = IntOption(
@@ -238,6 +272,7 @@ class Settings:
         most=86400,
         unit="seconds",
         section="Retry",
+        cost="The snapshot stays open while a job waits.",
         since="VCB",
     )
     BACKUP_TYPE = ChoiceOption(
@@ -261,6 +296,7 @@ class Settings:
             "off": "not used: every restore point is a full one",
         },
         section="Changed blocks",
+        cost="enable changes the VM's configuration for good; off reads whole disks every time.",
     )
     FULL_EVERY = IntOption(
         14,
@@ -270,6 +306,8 @@ class Settings:
         most=1000,
         unit="points",
         section="Changed blocks",
+        cost="Fewer fulls take less time and space, and make longer chains: one damaged point spoils "
+        "all that follow in it.",
     )
     CBT_AUDIT = ShareOption(
         0.005,
@@ -277,6 +315,7 @@ class Settings:
         "chance, and compares with the restore point before. One difference: alarm, and the whole disk is read. "
         "0% trusts CBT blindly.",
         section="Changed blocks",
+        cost="Its share of the disk is read in each incremental run.",
     )
     CBT_AUDIT_LIMIT = SizeOption(
         256 << 20,
@@ -285,6 +324,7 @@ class Settings:
         most=1 << 40,
         unit="bytes",
         section="Changed blocks",
+        cost="Time to read so much of each disk.",
     )
     EXPORT_FORMAT = ChoiceOption(
         "compact",
@@ -295,9 +335,15 @@ class Settings:
             "flat": "a raw file with its VMDK descriptor; sparse where the disk is empty",
         },
         section="Image",
+        cost="compact takes processor time for about half the space; flat the space of all allocated blocks.",
     )
     COMPRESSION_THREADS = IntOption(
-        0, "Threads that compress; 0 is one per processor.", least=0, most=256, section="Image"
+        0,
+        "Threads that compress; 0 is one per processor.",
+        least=0,
+        most=256,
+        section="Image",
+        cost="More threads take processors from other jobs; fewer may slow the export.",
     )
     KEEP_LAST = IntOption(
         0,

@@ -4,12 +4,15 @@
 """
 
 import textwrap
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from engine.config.option_types import ChoiceOption, Option
 from engine.config.options import OPTIONS
+from engine.config.toml_reading import section_key
+from engine.config.toml_values import native
 
 _WIDTH = 78
 _SET = {"HOST": "vcenter.example.com", "USERNAME": "vcb@vsphere.local", "TRANSPORT_MODE": "nbdssl"}
@@ -25,6 +28,40 @@ _EXAMPLES = {
 """What stands in a commented line instead of an empty default."""
 
 
+_SCENARIOS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "san.toml": (
+        "The proxy sees the LUNs of the datastores and reads them directly; what is on other storage goes over TLS.",
+        {"TRANSPORT_MODE": "san", "TRANSPORT_FALLBACK": "nbdssl", "MAX_RETRIES": "3", "BACKOFF_TIME": "30"},
+    ),
+    "hotadd.toml": (
+        "The proxy is itself a VM of this vSphere, and gets the disks attached. Both PREEXISTING_ options are equal: "
+        "an old snapshot cannot go while its disks are attached.",
+        {"TRANSPORT_MODE": "hotadd", "PREEXISTING_MOUNTPOINT": "delete", "PREEXISTING_VCB_SNAPSHOT": "delete"},
+    ),
+    "nbdssl.toml": (
+        "Over the network from the ESXi hosts, encrypted: needs no storage and no VM of its own, only port 902.",
+        {"TRANSPORT_MODE": "nbdssl", "NFC_CONNECTIONS": "4", "MAX_RETRIES": "3", "BACKOFF_TIME": "30"},
+    ),
+    "troubleshooting.toml": (
+        "Everything is recorded and nothing is tried twice, so that the first failure is the one in the log. For one "
+        "VM and one run.",
+        {"TRANSPORT_MODE": "nbdssl", "LOGLEVEL": "6", "MAX_RETRIES": "0"},
+    ),
+    "third-party.toml": (
+        "Another backup software takes the files: its pre script calls vcb mount, its post script vcb unmount. What "
+        "a broken run left is removed, and the images are flat, for programs that read raw disks.",
+        {
+            "TRANSPORT_MODE": "nbdssl",
+            "PREEXISTING_MOUNTPOINT": "delete",
+            "PREEXISTING_VCB_SNAPSHOT": "delete",
+            "VM_LOOKUP_METHOD": "name",
+            "EXPORT_FORMAT": "flat",
+        },
+    ),
+}
+"""File name -> what it is for, and what it sets beside HOST and USERNAME."""
+
+
 def files() -> dict[str, str]:
     """Every sample file: name and content."""
     return {
@@ -32,7 +69,23 @@ def files() -> dict[str, str]:
         "vcb.toml": toml(),
         "minimal.toml": "".join(f'{name} = "{value}"\n' for name, value in _SET.items()),
         "minimal.js": "".join(f'{name}="{value}";\n' for name, value in _SET.items()),
+        **{name: scenario(*about) for name, about in _SCENARIOS.items()},
     }
+
+
+def scenario(purpose: str, values: Mapping[str, str]) -> str:
+    """A TOML file for one purpose: VCB's options at the top, ours in their sections, the help above each."""
+    parts = [_comment_toml(purpose)]
+    chosen = [option for option in OPTIONS.values() if option.name in {"HOST": "", "USERNAME": "", **values}]
+    section = ""
+    for option in sorted(chosen, key=lambda option: option.since != "VCB"):
+        home = "" if option.since == "VCB" else section_key(option.section)
+        if home != section:
+            section = home
+            parts.append(f"\n[{home}]\n")
+        text = values.get(option.name, _SET.get(option.name, ""))
+        parts.append(f"\n{_comment_toml(option.help)}{option.name} = {_toml_value(option, text)}\n")
+    return "".join(parts)
 
 
 def write(directory: Path | None = None) -> None:
@@ -57,17 +110,19 @@ def config_js() -> str:
 
 
 def toml() -> str:
-    """All options in TOML, grouped."""
+    """All options in TOML: VCB's at the top, ours in their sections."""
     parts = [
         _comment_toml("Configuration of vcb-console.\n\n"
                       "A line after # is a comment: take the # away to set the option. What is commented shows the "
-                      "default, or an example.")
+                      "default, or an example. VCB's options stand at the top, the others in sections.")
     ]  # fmt: skip
-    for section, options in groupby(OPTIONS.values(), key=lambda option: option.section):
-        parts.append(f"\n# --- {section} ---\n")
+    ordered = sorted(OPTIONS.values(), key=lambda option: option.since != "VCB")
+    for (vcb, section), options in groupby(ordered, key=lambda option: (option.since == "VCB", option.section)):
+        parts.append(f"\n# --- {section} ---\n" if vcb else f"\n[{section_key(section)}]\n")
         for option in options:
             prefix = "" if option.name in _SET else "# "
-            parts.append(f"\n{_comment_toml(_about(option))}{prefix}{option.name} = {_toml_value(option)}\n")
+            value = _toml_value(option, _SET.get(option.name, _commented(option)))
+            parts.append(f"\n{_comment_toml(_about(option))}{prefix}{option.name} = {value}\n")
     return "".join(parts)
 
 
@@ -78,7 +133,8 @@ def markdown() -> str:
         values = "a text, never shown" if option.secret else option.allowed
         default = f"`{option.text(option.default)}`" if option.text(option.default) else "none"
         ours = "" if option.since == "VCB" else " *"
-        rows.append(f"| `{option.name}`{ours} | {values} | {default} | {option.help} |")
+        meaning = f"{option.help} Costs: {option.cost}" if option.cost else option.help
+        rows.append(f"| `{option.name}`{ours} | {values} | {default} | {meaning} |")
     return "\n".join([*rows, "", "\\* not in VCB's config.js."]) + "\n"
 
 
@@ -90,6 +146,8 @@ def _about(option: Option[Any]) -> str:
         lines.append(f"Allowed: {option.allowed}.")
     if default := option.text(option.default):
         lines.append(f"Default: {default}{' ' + option.unit if option.unit and option.kind == 'number' else ''}")
+    if option.cost:
+        lines.append(f"Costs: {option.cost}")
     if option.since != "VCB":
         lines.append("Not an option of VCB.")
     return "\n".join(lines)
@@ -99,13 +157,11 @@ def _commented(option: Option[Any]) -> str:
     return option.text(option.default) or _EXAMPLES.get(option.name, "")
 
 
-def _toml_value(option: Option[Any]) -> str:
-    text = _SET.get(option.name, _commented(option))
-    if option.kind == "number":
-        return text
-    if option.kind in ("choices", "texts"):
-        return f"[{', '.join(_toml_text(item.strip()) for item in text.split(','))}]"
-    return _toml_text(text)
+def _toml_value(option: Option[Any], text: str) -> str:
+    value = native(option, text)
+    if isinstance(value, list):
+        return f"[{', '.join(_toml_text(item) for item in value)}]"
+    return str(value) if isinstance(value, int) and option.kind == "number" else _toml_text(text)
 
 
 def _toml_text(text: str) -> str:

@@ -151,6 +151,11 @@ def test_help_is_there(option) -> None:
     assert option.allowed
 
 
+@pytest.mark.parametrize("name", ["TRANSPORT_MODE", "LOGLEVEL", "NFC_CONNECTIONS", "EXPORT_FORMAT", "PASSWORD"])
+def test_what_costs_something_says_so(name: str) -> None:
+    assert OPTIONS[name].cost.endswith(".")
+
+
 def test_unknown_option_is_told_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"BACKUP_ROOT is not an option; did you mean BACKUPROOT\?"):
         Settings.of(BACKUP_ROOT="/x")
