@@ -263,3 +263,48 @@ def test_a_conflict_shows_both_sides(capsys: Capture, monkeypatch: pytest.Monkey
     assert "<<<<<<< mine" in out
     assert "changed by another program" in err.replace("was replaced by", "was changed by")
     assert Path("minimal.toml").read_text() == 'HOST = "theirs"\n'
+
+
+class Editor(Keyboard):
+    """Another program that changes PORT while the operator is asked, and an operator who says yes, then `second`."""
+
+    def __init__(self, second: str) -> None:
+        super().__init__()
+        self.answers = ["y\n", second]
+
+    def readline(self, size: int = -1, /) -> str:
+        if len(self.answers) == 2:
+            Path("two.toml").write_text('HOST = "vc"\nPORT = 8443\n')
+        return self.answers.pop(0)
+
+
+@pytest.mark.parametrize(("second", "host"), [("y\n", "mine"), ("n\n", "vc")])
+def test_changes_of_other_lines_are_offered_as_a_merge(monkeypatch: pytest.MonkeyPatch, second: str, host: str) -> None:
+    Path("two.toml").write_text('HOST = "vc"\nPORT = 443\n')
+    monkeypatch.setattr(sys, "stdin", Editor(second))
+    assert run("set", "two.toml", "HOST=mine") == (0 if host == "mine" else 130)
+    assert Path("two.toml").read_text() == f'HOST = "{host}"\nPORT = 8443\n'
+
+
+def test_undo_keeps_what_another_program_changed_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("two.toml").write_text('HOST = "vc"\nPORT = 443\n')
+    assert run("set", "two.toml", "PORT=8443", "--yes") == 0
+    Path("two.toml").write_text('HOST = "theirs"\nPORT = 8443\n')
+    assert run("undo", "two.toml", "--yes") == 2
+    answer(monkeypatch, "y", "y")
+    assert run("undo", "two.toml") == 0
+    assert Path("two.toml").read_text() == 'HOST = "theirs"\nPORT = 443\n'
+
+
+def test_forget_removes_what_was_kept_and_nothing_else(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path("secret.toml")
+    file.write_text(f'PASSWORD = "{MARKER}"\n')
+    assert run("set", "secret.toml", "PORT=443", "--unset", "PASSWORD", "--yes") == 0
+    assert "keeps the old PASSWORD" in capsys.readouterr().out
+    answer(monkeypatch, "n")
+    assert run("forget", "secret.toml") == 130
+    answer(monkeypatch, "y")
+    assert run("forget", "secret.toml") == 0
+    assert run("undo", "secret.toml", "--yes") == 2
+    assert file.read_text() == "PORT = 443\n"
+    assert not list(Path("state").rglob("*.json"))

@@ -216,10 +216,21 @@ class _Saving:
                 return act(invalid)
             return saving.save(self.path, data, base=self.base, allow_invalid=invalid, what=what)
         except ConflictError as conflict:
-            if conflict.disk is not None:
-                view = three_way(conflict.base, conflict.mine, conflict.disk)
-                self.screen.show(diff_line(line) for line in three_way_view(view, self.path))
-            raise
+            return self._merged(conflict, what)
+
+    def _merged(self, conflict: ConflictError, what: str) -> saving.Saved:
+        """Shows what each has changed, and saves both if the operator wants it. Raises `conflict` where the changes
+        overlap, or nobody can be asked."""
+        if conflict.disk is None:
+            raise conflict
+        view = three_way(conflict.base, conflict.mine, conflict.disk)
+        self.screen.show(diff_line(line) for line in three_way_view(view, self.path))
+        data, base = saving.read(self.path)
+        if view.merged is None or self.yes or not sys.stdin.isatty() or data != conflict.disk:
+            raise conflict
+        invalid = self._may_be_invalid(view.merged)
+        _ask(f"Another program changed {self.path} meanwhile, in other lines. Save both changes as shown?")
+        return saving.save(self.path, view.merged, base=base, allow_invalid=invalid, what=f"{what}, merged")
 
     def _may_be_invalid(self, data: bytes) -> bool:
         """Whether errors may be saved: the operator must have said so twice. Raises ConfigError where not."""
