@@ -16,10 +16,13 @@ from pathlib import Path
 from engine.config.configjs_lexer import DOUBLE_QUOTES, LINE_END, SINGLE_QUOTES, Place, Token, tokens
 from engine.config.configjs_literals import BadEscape, number_text, shown, swallows, unescaped
 from engine.config.edits import Edit
-from engine.config.encoding import Decoded, decode
+from engine.config.encoding import Decoded, decode, doubt
 from engine.config.finding import Finding, Repair, Severity
+from engine.config.masking import masked, masked_finding
 
 _DECLARATIONS = ("var", "let", "const")
+_WORDS_OF_JAVASCRIPT = ("true", "false", "null", "undefined", "NaN", "Infinity", "this", "new", "typeof", "function")
+_WIDE_EQUALS = "\uff1d"
 _LOOK_LIKE_SEMICOLONS = {"\u037e": "a Greek question mark", "\uff1b": "a full-width semicolon"}
 
 
@@ -72,7 +75,16 @@ def parse(data: bytes, file: Path | str = "config.js", source: Decoded | None = 
     source = source or decode(data)
     read = tokens(source.text, source.encoding, Place(byte_start=len(source.bom)))
     document = ConfigJs(str(file), data, source, read)
+    if sentence := doubt(data, source):
+        fix = "save it as UTF-8 with an editor that shows it right"
+        document.findings.append(Finding("encoding", "warning", sentence, (), fix, str(file), 1, 1))
     _Parser(document).run()
+    lines = LINE_END.split(source.text)
+    spoken_of = {found.line for found in document.findings}
+    secret = {number for number in spoken_of if masked(lines[number - 1]) != lines[number - 1]}
+    document.findings = [
+        masked_finding(found, lines[found.line - 1]) if found.line in secret else found for found in document.findings
+    ]
     document.findings.sort(key=attrgetter("line", "column"))
     return document
 
@@ -149,6 +161,12 @@ class _Parser:
         )
 
     @cached_property
+    def assigned(self) -> set[str]:
+        """The names that the file gives a value, readable or not: elsewhere they are variables."""
+        pairs = zip(self.code, self.code[1:], strict=False)
+        return {token.text for token, sign in pairs if token.kind == "word" and sign.text == "="}
+
+    @cached_property
     def base(self) -> bytes:
         return sha256(self.document.data).digest()
 
@@ -176,6 +194,10 @@ class _Parser:
         text = self.literal(name, value)
         self.position += 3
         after = self.peek()
+        if text is None and after and after.text != ";":
+            self.next_line(value)
+            self.broke(start)
+            return
         stands = after is None or after.line != value.line or self.statement_ended(name, value, after)
         if not stands or text is None:
             self.broke(start)
@@ -260,7 +282,12 @@ class _Parser:
 
     def bare_word(self, name: Token, value: Token) -> None:
         text = f"the value of {name.text}, {shown(value.text)}, stands without quotes"
-        self.say(value, "no-quotes", text, f'write {name.text}="{value.text}";')
+        fix = f'write {name.text}="{value.text}";'
+        after = self.peek(3)
+        alone = after is None or after.line != value.line or after.text == ";"
+        meant = alone and value.text not in _WORDS_OF_JAVASCRIPT and value.text not in self.assigned
+        repair = self.repair("put quotes around it", self.replacement(value, f'"{value.text}"')) if meant else None
+        self.say(value, "no-quotes", text, fix, repair=repair)
 
     def literal(self, name: Token, token: Token) -> str | None:
         """The value of a literal, or None when it cannot be trusted (it is reported)."""
@@ -281,7 +308,9 @@ class _Parser:
         return value
 
     def typographic(self, name: Token, token: Token, *, safe: bool) -> None:
-        quote = next(char for char in (token.text[0], token.text[-1]) if char not in "\"'")
+        quote = next((char for char in (token.text[0], token.text[-1]) if char not in "\"'"), None)
+        if quote is None:
+            return  # straight quotes around a backslash too few, which is told
         straight = '"' if quote in DOUBLE_QUOTES else "'"
         text = f"typographic quote {quote} (U+{ord(quote):04X}) around the value of {name.text}"
         edit = self.replacement(token, straight + token.text[1:-1] + straight)
@@ -289,7 +318,11 @@ class _Parser:
         self.say(token, "typographic-quote", text, f"type {straight}", severity="warning", repair=repair)
 
     def unreadable(self, token: Token) -> None:
-        self.say_unreadable(token)
+        if sign := self.peek(1, _WIDE_EQUALS):
+            repair = self.repair("type a plain equals sign", self.replacement(sign, "="))
+            self.say(sign, "equals", "this is a full-width equals sign, not =", 'type "="', repair=repair)
+        else:
+            self.say_unreadable(token)
         if token.kind == "unclosed":
             self.position = len(self.code)
         else:

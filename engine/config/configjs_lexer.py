@@ -13,6 +13,8 @@ SINGLE_QUOTES = "'\u2018\u2019\u201a\u201b\u2032\uff07"
 CURLY_QUOTES = DOUBLE_QUOTES[1:]
 """In both: the straight quote, then what web pages, word processors and Japanese keyboards put in its place."""
 LINE_END = re.compile(r"\r\n|\r|\n")
+LONGEST = 2048
+"""Characters of a value. The bound keeps a line of nothing but escaped quotes from costing its length squared."""
 _END = r"\r\n"
 
 _TOKEN = re.compile(
@@ -20,14 +22,14 @@ _TOKEN = re.compile(
       (?P<space>[\x20\t\r\n\f\v]+)
     | (?P<odd_space>[\u00a0\u2000-\u200b\u3000\ufeff]+)
     | (?P<comment>//[^{_END}]*|/\*.*?\*/)
-    | (?P<unclosed>/\*)
-    | (?P<string>"(?:[^"\\{_END}]|\\[^{_END}])*"|'(?:[^'\\{_END}]|\\[^{_END}])*')
+    | (?P<unclosed>/\*.*)
+    | (?P<string>"(?:[^"\\{_END}]|\\[^{_END}]){{0,{LONGEST}}}+"|'(?:[^'\\{_END}]|\\[^{_END}]){{0,{LONGEST}}}+')
     | (?P<curly>[{DOUBLE_QUOTES}][^{DOUBLE_QUOTES}{_END}]*[{DOUBLE_QUOTES}]
         |[{SINGLE_QUOTES}][^{SINGLE_QUOTES}{_END}]*[{SINGLE_QUOTES}])
-    | (?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d+)?)(?![\w$]))
+    | (?P<number>[+-]?(?:0[xX][0-9a-fA-F]++|\d++(?:\.\d++)?+)(?![\w$]))
     | (?P<word>[A-Za-z_$][A-Za-z0-9_$.]*)
     | (?P<sign>[=;,])
-    | (?P<other>.)
+    | (?P<other>\d++|.)
     """,
     re.VERBOSE | re.DOTALL,
 )

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from engine.config.configjs_lexer import CURLY_QUOTES
+from engine.config.configjs_lexer import CURLY_QUOTES, LONGEST
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _SIMPLE_ESCAPES = {"\\": "\\", '"': '"', "'": "'", "/": "/", "n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
@@ -55,6 +55,8 @@ def literal_of(value: str, quote: str) -> str:
     for char in value:
         if char != "\t" and unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp"):
             raise ValueError(f"a value of config.js cannot hold the character U+{ord(char):04X}")
+    if len(value) > LONGEST:
+        raise ValueError(f"a value of config.js has at most {LONGEST} characters")
     quote = quote or '"'
     body = value.replace("\\", "\\\\").replace(quote, "\\" + quote)
     if swallows(body):

@@ -5,12 +5,13 @@ Works on any `Document`: it needs the bytes and where the entries stand.
 
 import re
 from collections.abc import Iterator
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config.edits import Edit, Entry
 from engine.config.finding import Finding, Repair, Severity
-from engine.config.option_types import ChoiceListOption, ChoiceOption, Option, close_to, nearest
+from engine.config.option_types import ChoiceListOption, ChoiceOption, Option, close_to
 from engine.config.options import OPTIONS
 
 if TYPE_CHECKING:
@@ -46,13 +47,13 @@ class _Speller:
 
     def unknown(self, name: str, entry: Entry) -> Finding:
         rule = "name-case" if name.upper() in OPTIONS else "unknown-option"
-        close = close_to(name, list(OPTIONS))
-        certain = [name.upper()] if rule == "name-case" else close_to(name, list(OPTIONS), _CERTAIN)
+        close = [name.upper()] if rule == "name-case" else close_to(name, list(OPTIONS))
+        certain = [option for option in close if _similarity(name, option) >= _CERTAIN]
         repair = None
         if len(certain) == 1 and certain[0] not in self.values and self.readable(OPTIONS[certain[0]], entry.value):
             repair = self.replaced(f"write {certain[0]}", entry.name_span, certain[0])
         fix = f"write {close[0]}" if close else "take it out"
-        text = f"{name} is not an option{nearest(name, list(OPTIONS))}"
+        text = f"{name} is not an option{f'; did you mean {close[0]}?' if close else ''}"
         return Finding(rule, "error", text, (name,), fix, self.document.file, entry.line, entry.name_column, repair)
 
     def quotes(self, option: Option[Any], entry: Entry) -> Iterator[Finding]:
@@ -86,7 +87,7 @@ class _Speller:
     def finding(
         self, rule: str, severity: Severity, text: str, *, option: Option[Any], entry: Entry, repair: Repair | None
     ) -> Finding:
-        fix = repair.text if repair else ""
+        fix = repair.text if repair else "write it as it is meant, in quotes"
         file = self.document.file
         return Finding(rule, severity, text, (option.name,), fix, file, entry.line, entry.column, repair)
 
@@ -102,3 +103,7 @@ class _Speller:
         except ValueError:
             return False
         return True
+
+
+def _similarity(name: str, option: str) -> float:
+    return SequenceMatcher(None, name.upper(), option).ratio()

@@ -1,0 +1,3 @@
+HOST="vc.example.com";
+BACKUPROOT="/srv/vcb\";
+USERNAME="CORP\\";

@@ -1,0 +1,5 @@
+{
+  "HOST": "vc.example.com",
+  "PORT": 443,
+  "USERNAME": "backup"
+}

@@ -1,0 +1,3 @@
+// Ú‘±æ
+HOST="vc.example.com";
+USERNAME="backup"; // ŠÇ—Ò

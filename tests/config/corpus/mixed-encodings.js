@@ -1,0 +1,3 @@
+// größer als vorher
+HOST="vc.example.com";
+USERNAME="m�ller";

@@ -1,0 +1,9 @@
+HOSTNAME="vc.example.com";
+USER="backup";
+TRANSPORTMODE="nbdssl";
+PREEXISTING_SNAPSHOT="delete";
+BACKUP_ROOT="/srv/vcb";
+LOGLEVEL=3;
+LOG_LEVEL=4;
+MAXRETRIES="many";
+PROXY="none";

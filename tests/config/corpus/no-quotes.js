@@ -1,0 +1,7 @@
+HOST=vc.example.com;
+USERNAME=backup
+TRANSPORT_MODE=nbdssl; // plain
+SNAPSHOT_POLICY=USERNAME;
+BACKUPROOT=/srv/vcb;
+PREEXISTING_MOUNTPOINT=true;
+PORT=443;

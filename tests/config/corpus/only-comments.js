@@ -1,0 +1,3 @@
+/* everything is at its default */
+// HOST="";
+// LOGLEVEL="3";

@@ -1,0 +1,5 @@
+# settings
+[connection]
+HOST = "vc.example.com"
+USERNAME = 'backup'
+PORT = 443

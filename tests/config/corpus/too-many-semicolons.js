@@ -1,0 +1,3 @@
+HOST="vc.example.com";;
+;USERNAME="backup"; ; // twice
+LOGLEVEL=3;;;

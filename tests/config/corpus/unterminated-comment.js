@@ -1,0 +1,5 @@
+HOST="vc.example.com";
+USERNAME="backup";
+/* the old values
+PORT=902;
+TRANSPORT_MODE="nbd";

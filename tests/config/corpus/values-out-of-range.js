@@ -1,0 +1,9 @@
+HOST="https://vc.example.com/sdk";
+USERNAME="backup";
+PORT=70000;
+LOGLEVEL=7;
+TRANSPORT_MODE="lan";
+SNAPSHOT_POLICY="automatc";
+MAX_RETRIES=-1;
+KEEP_FREE="lots";
+THUMBPRINT="AA:BB";
