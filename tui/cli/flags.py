@@ -1,15 +1,16 @@
 """The flags that all commands share, drawn from the option table. There is none for a password."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from engine.config import secrets
 from engine.config.effective import default_file, load
-from engine.config.option_types import Option
+from engine.config.option_types import ChoiceListOption, ChoiceOption, Option
 from engine.config.options import OPTIONS, Settings
 from engine.config.rules import require_runnable
 from engine.errors import ConfigError
@@ -64,12 +65,18 @@ def _common_type() -> type:
             names = (flag(name), _ALIASES[name]) if name in _ALIASES else (flag(name),)
             parameter = Parameter(
                 name=names, group=SETTINGS, help=_flag_help(option), metavar=option.kind.upper(), show_default=False,
-                negative=(),
+                show_choices=False, converter=_as_typed, negative=(),
             )  # fmt: skip
-            fields.append((name, Annotated[str | None, parameter], field(default=None)))
+            words = Literal[tuple(option.choices)] if isinstance(option, ChoiceOption | ChoiceListOption) else str
+            fields.append((name, Annotated[words | None, parameter], field(default=None)))
     common = make_dataclass("Common", fields, frozen=True)
     common.__module__ = __name__  # cyclopts takes a class of the module `types` for a scalar
     return common
+
+
+def _as_typed(_: type, tokens: Sequence[Token]) -> str:
+    """The text itself: shells complete the words of a choice, and the option table says what is wrong with another."""
+    return tokens[0].value
 
 
 def _flag_help(option: Option[Any]) -> str:
