@@ -46,8 +46,9 @@ class StateDirectory:
 
     @property
     def locks(self) -> Path:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # `parents` alone would give it the umask's mode
         path = self.root / "locks"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         return path
 
 
