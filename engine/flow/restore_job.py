@@ -13,12 +13,15 @@ from engine.errors import Cancelled, VcbError, VerifyError
 from engine.events import DiskEnded, DiskProgress, DiskStarted, Result, ResultState, Stage
 from engine.flow.ledger import Kind, Ledger
 from engine.image.chain import ChainDisk, open_disk
+from engine.image.flat import image_error
 from engine.loglevel import LogLevel
 from engine.points.manifest import DiskEntry
 from engine.points.restore_files import Point, entries_of
 from engine.points.verify import verify_files
 from engine.reporter import Reporter
 from engine.state_directory import StateDirectory, new_job_id
+
+_BLOCK = 1 << 20
 
 
 @dataclass(slots=True)
@@ -182,6 +185,17 @@ class RestoreJob:
                         hint="The point is damaged, and nothing was restored from it: use another point.",
                     ) from error
                 report.step(f"{directory}: {len(entries)} files, {size:,} bytes, are what was written.")
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """A file of the point in pieces of 1 MiB. Raises `ImageError` when it can't be read, so that this is not taken for
+    trouble with the target."""
+    try:
+        with path.open("rb", buffering=0) as stream:
+            while block := stream.read(_BLOCK):
+                yield block
+    except OSError as error:
+        raise image_error(error, path) from error
 
 
 class DiskWatch:

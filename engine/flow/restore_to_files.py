@@ -11,7 +11,7 @@ from engine.errors import TargetError, TargetFull, VerifyError
 from engine.events import Stage
 from engine.extents import total
 from engine.flow.ledger import Kind
-from engine.flow.restore_job import DiskWatch, RestoredDisk, RestoreJob, RestoreOutcome
+from engine.flow.restore_job import DiskWatch, RestoredDisk, RestoreJob, RestoreOutcome, blocks
 from engine.image import qemu_img
 from engine.image.chain import ChainDisk
 from engine.image.direct_output import DirectOutput
@@ -24,7 +24,6 @@ from engine.points.verify import verify_files
 from engine.reporter import Reporter
 
 FileFormat = Literal["raw", "vmdk", "qcow2"]
-_COPY = 4 << 20
 
 Proof = Callable[[], object]
 """Reads one finished file back and compares; raises VerifyError."""
@@ -169,11 +168,10 @@ class _ToFiles:
         watch = DiskWatch(disk, entry.size, "file", report)
         output = DirectOutput(target)
         try:
-            with source.open("rb", buffering=0) as file:
-                while block := file.read(_COPY):
-                    self.job.cancel.check()
-                    output.write(block)
-                    watch.progress(output.position, output.position)
+            for block in blocks(source):
+                self.job.cancel.check()
+                output.write(block)
+                watch.progress(output.position, output.position)
             written = output.close()
         except BaseException:
             output.abort()

@@ -10,7 +10,7 @@ from engine.events import Stage
 from engine.flow.job import Prompt, open_session
 from engine.flow.ledger import Kind
 from engine.flow.point_files import NVRAM, OVF, VMX
-from engine.flow.restore_job import DiskWatch, RestoreJob, RestoreOutcome
+from engine.flow.restore_job import DiskWatch, RestoreJob, RestoreOutcome, blocks
 from engine.flow.restore_plan import VmPlan, VmWish, items_of, make_plan
 from engine.flow.restore_to_files import as_it_is
 from engine.flow.retry import with_retries
@@ -27,7 +27,6 @@ from engine.vsphere.session import Session
 
 NOTE = "vcb.restore"
 """Key in the new VM's own configuration; its value is the job that made it: so it is provably ours."""
-_BLOCK = 1 << 20
 _PATIENCE = 15.0
 """Seconds in which the server may take the VM of an aborted import away."""
 
@@ -237,7 +236,7 @@ class _ToVm:
         )
 
     def _send_file(self, device: DeviceUrl, item: ImportItem, report: Reporter) -> Upload:
-        data = (self.job.point.directory / item.path).read_bytes()
+        data = b"".join(blocks(self.job.point.directory / item.path))
         upload = self._upload(device, report, disk=False)
         upload.run(lambda send: send(data), len(data))
         return upload
@@ -262,10 +261,9 @@ class _ToVm:
             )
 
         def as_file(send: Send) -> None:
-            with file.open("rb", buffering=0) as stream:
-                while block := stream.read(_BLOCK):
-                    send(block)
-                    told(upload.sent)
+            for block in blocks(file):
+                send(block)
+                told(upload.sent)
 
         try:
             upload.run(as_file if plain else compressed, entry.size if plain else None)

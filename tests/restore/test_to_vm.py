@@ -9,6 +9,7 @@ from engine.errors import (
     ConfigError,
     ConnectError,
     ConnectionLost,
+    ImageError,
     LeaseError,
     PolicyError,
     PrivilegeError,
@@ -18,6 +19,7 @@ from engine.errors import (
     VerifyError,
 )  # fmt: skip
 from engine.events import DiskProgress, DiskStarted, ResultState, StageStarted
+from engine.flow import restore_to_vm
 from engine.flow.restore_plan import VmWish
 from engine.flow.restore_to_vm import plan_vm, restore_vm
 from engine.lab import power
@@ -302,3 +304,16 @@ def test_the_vm_that_is_gone_comes_back_under_its_name(lab, proxy):
     outcome = restored(proxy, point, VmWish(name="web01", keep_identity=True, connect=True, power_on=True))
     assert outcome.state is ResultState.SUCCESS, outcome.sentence
     assert proxy.vm("web01").id == outcome.moref
+
+
+def test_a_point_that_cannot_be_read_any_more_is_no_trouble_of_the_network(lab, proxy, monkeypatch):
+    point, before = point_of(proxy), vms(lab)
+
+    def broken(path):
+        raise ImageError(f"{path} cannot be read.")
+        yield b""
+
+    monkeypatch.setattr(restore_to_vm, "blocks", broken)
+    outcome = restored(proxy, point, MAX_RETRIES=3)
+    assert isinstance(outcome.error, ImageError)
+    assert_nothing_made(lab, before)
