@@ -10,23 +10,25 @@ from rich.text import Text
 from engine.points.catalog import Catalogue, Point
 from tui.cli.figures import clean, duration, fit, size
 
+_KINDS = {"full": "full", "incremental": "incr.", "mixed": "mixed"}
+
 
 def table(catalogue: Catalogue, of_vm: list[Point], width: int) -> list[Text]:
     """One VM: a head line, then a line for each point, oldest first; columns that don't fit are left out."""
     newest = of_vm[-1].manifest.vm
     columns: list[tuple[str, int, list[str]]] = [
-        ("time", 19, [_local(point.manifest.created) for point in of_vm]),
-        ("kind", 11, [point.kind or "no disk" for point in of_vm]),
-        ("stored", 9, [size(point.stored) for point in of_vm]),
-        ("proven", 16, [_proven(catalogue, point) for point in of_vm]),
-        ("disks", 10, [size(sum(disk.capacity for disk in point.manifest.disk)) for point in of_vm]),
+        ("time", 16, [_local(point.manifest.created) for point in of_vm]),
+        ("kind", 5, [_KINDS.get(point.kind, "none") for point in of_vm]),
+        ("stored", 8, [size(point.stored) for point in of_vm]),
         ("chain", 5, [str(len(catalogue.chain(point))) for point in of_vm]),
-        ("transport", 9, [point.manifest.transport for point in of_vm]),
+        ("by", 6, [point.manifest.transport for point in of_vm]),
         ("quiesced", 8, ["yes" if point.manifest.snapshot.quiesced else "no" for point in of_vm]),
+        ("proven", 16, [_proven(catalogue, point) for point in of_vm]),
+        ("disks", 8, [size(sum(disk.capacity for disk in point.manifest.disk)) for point in of_vm]),
         ("point", 18, [point.name for point in of_vm]),
     ]
     while sum(wide + 2 for _, wide, _ in columns) > width and len(columns) > 3:
-        columns.pop(-2 if len(columns) > 5 else -1)
+        columns.pop(-1 if len(columns) > 7 else -2)
     head = Text.assemble((clean(newest.name), "bold cyan"), f"  {newest.moref}  ", (clean(newest.path), "dim"))
     titles = Text("  " + " ".join(fit(title, wide + 1) for title, wide, _ in columns).rstrip(), "dim")
     lines = [head, titles]
@@ -40,7 +42,7 @@ def table(catalogue: Catalogue, of_vm: list[Point], width: int) -> list[Text]:
 
 
 def _local(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _proven(catalogue: Catalogue, point: Point) -> str:
