@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import ImageError
-from engine.points import manifest
+from engine.points import manifest, proof as proofs
 from engine.points.manifest import DiskEntry, FileEntry, Manifest
 
 
@@ -82,9 +82,12 @@ def chain_of(newest: PointDisk) -> tuple[PointDisk, ...]:
 
 
 def check_files(links: Sequence[PointDisk]) -> None:
-    """Every file of the chain is there with its size, and the lists of grain hashes are what was written. Raises
-    ImageError. The images' contents are not read: that is the work of a verification."""
+    """No point of the chain was found damaged, every file of it is there with its size, and the lists of grain hashes
+    are what was written. Raises ImageError. The images' contents are not read: that is the work of a verification."""
     for link in links:
+        proof = proofs.read(link.directory)
+        if proof is not None and proof.failed is not None:
+            raise ImageError(f"{link.name} was found damaged: {proof.failed.findings[0]}")
         entries = {file.name: file for file in link.files}
         for name in (*link.disk.files, link.disk.grains):
             path = link.directory / name

@@ -11,7 +11,8 @@ from engine.errors import PolicyError
 from engine.events import ResultState
 from engine.image.sparse_header import GRAIN
 from engine.lab.faults import Rule
-from engine.points import manifest
+from engine.points import manifest, proof as proofs
+from engine.points.proof import Depth
 from tests.flow.checks import assert_nothing_left
 from tests.flow.nights import MIB, Nights
 from tests.lab.model import CTX, run
@@ -138,6 +139,7 @@ DOUBTS = {
     "image missing": (lambda n, p: (p / "scsi0-0.vmdk").unlink(), "missing"),
     "list missing": (lambda n, p: rewrite(p, disk={"grains": ""}), "no list of grain hashes"),
     "list damaged": (damaged_list, "not what was written"),
+    "found damaged": (lambda n, p: proofs.record(p, Depth.FILES, ["vm.ovf is wrong."]), "found damaged: vm.ovf is"),
     "another image": (other_image, "its CID is 0badcafe"),
     "manifest unreadable": (lambda n, p: (p / manifest.FILE_NAME).write_text("format = ["), "can't be read"),
     "point gone": (lambda n, p: shutil.rmtree(p), "first restore point"),

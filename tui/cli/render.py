@@ -110,7 +110,8 @@ def _plan_disks(disks: Sequence[Row], width: int) -> list[Text]:
     ]
     for disk in disks:
         skipped = disk.get("skipped")
-        action = "skip" if skipped else "export"
+        method = disk.get("method") or {}
+        action = "skip" if skipped else method.get("kind", "export")
         lines.append(
             Text.assemble(
                 f"  {fit(clean(disk['name']), 9)} {fit(clean(disk['label']), label)}  {size(disk['capacity']):>9} "
@@ -121,6 +122,8 @@ def _plan_disks(disks: Sequence[Row], width: int) -> list[Text]:
         lines += _detail(f"{disk['file']}, {disk['mode'].replace('_', ' ')}", width, "dim")
         if skipped:
             lines += _detail(f"{skipped['code']}: {skipped['reason']}", width, "yellow")
+        elif method:
+            lines += _detail(method["reason"], width, "dim")
     return lines
 
 
@@ -190,6 +193,8 @@ def _summary_disks(shape: Row, width: int) -> list[Text]:
             lines.append(Text(f"{start}{size(disk['read']):>9} {size(disk['stored']):>9} {took:>11}"))
             detail = (disk.get("transport", ""), rate(disk["read"], disk["seconds"]), _files(disk["files"]))
             lines += _detail(", ".join(part for part in detail if part), width, "dim")
+            if method := disk.get("method"):
+                lines += _detail(f"{method['kind']}: {method['reason']}", width, "dim")
         else:
             lines.append(Text.assemble(start, ("  not exported", "red")))
     return lines
