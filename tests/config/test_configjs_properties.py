@@ -3,6 +3,7 @@
 `VCB_FUZZ_INPUTS=200000 pytest tests/config/test_configjs_properties.py -n 0` fuzzes with that many damaged files.
 """
 
+import codecs
 import os
 import random
 import sys
@@ -191,7 +192,7 @@ def test_fuzzing_damaged_files_never_breaks_the_reader_nor_runs_anything() -> No
     ]
     chance, happened, armed = random.Random(7), list[str](), [False]
 
-    def hear(event: str, _arguments: object) -> None:
+    def hear(event: str, arguments: object) -> None:
         if armed[0] and event.split(".", maxsplit=1)[0] in (
             "exec",
             "compile",
@@ -201,9 +202,11 @@ def test_fuzzing_damaged_files_never_breaks_the_reader_nor_runs_anything() -> No
             "subprocess",
             "socket",
         ):
-            happened.append(event)
+            happened.append(f"{event} {arguments}")
 
     inputs = [damaged(chance, seeds, pieces) for _ in range(min(FUZZ_INPUTS, 1000))]
+    for encoding in (*LETTERS, "latin-1"):
+        codecs.lookup(encoding)  # Python loads a codec when it is first used
     ConfigJsDocument.parse(seeds[0]).set("PORT", "1")
     sys.addaudithook(hear)
     for number in range(FUZZ_INPUTS):
