@@ -14,6 +14,9 @@ from engine.secret import Secret
 CREDENTIAL = "vcb-password"
 """Name of the systemd credential (LoadCredential=vcb-password:...)."""
 
+PROMPTED = "prompt"
+"""The origin of a password that somebody typed."""
+
 LONGEST = 4096
 """Bytes of a password file's first line."""
 
@@ -58,7 +61,7 @@ def find_password(settings: Settings, prompt: Prompt | None = None, environ: Map
     if secret := _from_keyring(settings):
         return Found(secret, f"keyring entry {service(settings)}")
     if prompt and (answer := prompt()):
-        return Found(checked(answer, "the password"), "prompt")
+        return Found(checked(answer, "the password"), PROMPTED)
     raise ConfigError(
         f"there is no password for {settings.USERNAME} at {settings.HOST}",
         hint="Store one with vcb config password: in the keyring, or with --file FILE for PASSWORD_FILE.",

@@ -41,9 +41,12 @@ def backup(
     *,
     adopt: str | None = None,
     prompt: Prompt | None = None,
+    job_id: str | None = None,
 ) -> Outcome:
-    """Snapshot, export, verify, restore point, and everything removed that must not stay. Never raises VcbError."""
-    return _run("backup", spec, settings, report, cancel, adopt=adopt, prompt=prompt)
+    """Snapshot, export, verify, restore point, and everything removed that must not stay. Never raises VcbError.
+
+    `job_id` names the ledger's directory; without it a new one is made up."""
+    return _run("backup", spec, settings, report, cancel, adopt=adopt, prompt=prompt, job_id=job_id)
 
 
 def mount(
@@ -54,16 +57,23 @@ def mount(
     *,
     adopt: str | None = None,
     prompt: Prompt | None = None,
+    job_id: str | None = None,
 ) -> Outcome:
     """As `backup`, but mount point and snapshot stay until `unmount`. Never raises VcbError."""
-    return _run("mount", spec, settings, report, cancel, adopt=adopt, prompt=prompt)
+    return _run("mount", spec, settings, report, cancel, adopt=adopt, prompt=prompt, job_id=job_id)
 
 
 def unmount(
-    directory: Path, settings: Settings, report: Reporter, cancel: CancelToken, *, prompt: Prompt | None = None
+    directory: Path,
+    settings: Settings,
+    report: Reporter,
+    cancel: CancelToken,
+    *,
+    prompt: Prompt | None = None,
+    job_id: str | None = None,
 ) -> Outcome:
     """Removes a mount point of ours, and its snapshot as the policy it was mounted with says. Never raises VcbError."""
-    outcome = Outcome(new_job_id(), "unmount")
+    outcome = Outcome(job_id or new_job_id(), "unmount")
     with _concluded(outcome, report), _job(settings, report, cancel, prompt, adopt=None, job_id=outcome.job) as job:
         unmount_directory(job, directory, outcome)
     return outcome
@@ -78,8 +88,9 @@ def _run(
     *,
     adopt: str | None,
     prompt: Prompt | None,
+    job_id: str | None,
 ) -> Outcome:
-    outcome = Outcome(new_job_id(), act)
+    outcome = Outcome(job_id or new_job_id(), act)
     with _concluded(outcome, report), _job(settings, report, cancel, prompt, adopt=adopt, job_id=outcome.job) as job:
         VmBackup(job, outcome).run(spec)
     return outcome

@@ -12,8 +12,11 @@ import pytest
 
 from engine.config.options import OPTIONS, Settings
 from engine.errors import BusyError, VmNotFound
-from engine.events import ResultState
+from engine.events import Result, ResultState
 from engine.flow import job
+from engine.jobs import supervisor
+from engine.jobs.request import read_request
+from engine.jobs.worker import Worker
 from tests.cli import shapes
 from tui.cli.app import main
 
@@ -39,8 +42,15 @@ def config(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
-    """Puts canned answers in the place of one of the flow's entry points; returns the settings it was called with."""
+def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flow:
+    """Puts canned answers in the place of one of the flow's entry points; returns the settings it was called with. The
+    worker around it is the real one, but in this process."""
+    monkeypatch.setenv("VCB_STATE_DIR", str(tmp_path / "state"))
+
+    def work(directory: Path, lock: int, password: Any) -> None:
+        Worker(directory, read_request(directory)).run()
+
+    monkeypatch.setattr(supervisor, "_spawn", work)
 
     def answers(name: str, *given: Any) -> list[Settings]:
         left, seen = list(given), []
@@ -50,6 +60,9 @@ def flow(monkeypatch: pytest.MonkeyPatch) -> Flow:
             answer = left.pop(0)
             if isinstance(answer, Exception):
                 raise answer
+            if name != "plan":
+                shape = answer.to_json()
+                report.emit(Result(state=shape["state"], sentence=shape["sentence"], summary=shape))
             return answer
 
         monkeypatch.setattr(job, name, call)

@@ -11,7 +11,7 @@ from cyclopts import Group, Parameter, Token
 from engine.config import secrets
 from engine.config.effective import default_file, load
 from engine.config.option_types import ChoiceListOption, ChoiceOption, Option
-from engine.config.options import OPTIONS, Settings
+from engine.config.options import OPTIONS, Origin, Settings
 from engine.config.rules import require_runnable
 from engine.errors import ConfigError
 from tui.cli.hidden_input import ask_hidden, can_ask
@@ -119,8 +119,19 @@ def with_password(settings: Settings) -> Settings:
 
     Asked here and not by the job: the prompt must not stand in the middle of redrawn lines.
     """
-    prompt = (lambda: ask_hidden(question(settings))) if can_ask() else None
-    return secrets.with_password(settings, prompt)
+    return secrets.with_password(settings, _prompt(settings))
+
+
+def with_typed_password(settings: Settings) -> Settings:
+    """As `with_password`, but one that the job's worker can find by itself (PASSWORD_FILE, systemd's credential, the
+    keyring) is left to it: only that it is there is made sure. Raises ConfigError."""
+    found = secrets.find_password(settings, _prompt(settings))
+    typed = found.origin == secrets.PROMPTED
+    return settings.having("PASSWORD", found.secret, Origin(secrets.PROMPTED)) if typed else settings
+
+
+def _prompt(settings: Settings) -> secrets.Prompt | None:
+    return (lambda: ask_hidden(question(settings))) if can_ask() else None
 
 
 def question(settings: Settings) -> str:

@@ -38,7 +38,11 @@ class Interrupts:
         say: Callable[[str], None],
         end_hard: Callable[[], Any],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        patience: str = PATIENCE,
+        last_word: str = HARD_END,
     ) -> None:
+        self._patience, self._last_word = patience, last_word
         self._cancel = cancel
         self._say = say
         self._end_hard = end_hard
@@ -53,10 +57,10 @@ class Interrupts:
             return
         insistent = number == signal.SIGINT and self._insists()
         if insistent:
-            self._say(HARD_END)
+            self._say(self._last_word)
             self._end_hard()
         else:
-            self._say(PATIENCE)
+            self._say(self._patience)
 
     def _insists(self) -> bool:
         now, before = self._clock(), self._last
@@ -81,7 +85,7 @@ def run_cancellable(work: Callable[[CancelToken], T], say: Callable[[str], None]
             happenings.put(None)
 
     thread = threading.Thread(target=run, name="job", daemon=True)
-    with _handlers(happenings.put):
+    with noted_signals(happenings.put):
         thread.start()
         while (number := happenings.get()) is not None:
             interrupts.arrived(number)
@@ -108,7 +112,7 @@ def endings_raise() -> Iterator[None]:
 
 
 @contextmanager
-def _handlers(put: Callable[[int], None]) -> Iterator[None]:
+def noted_signals(put: Callable[[int], None]) -> Iterator[None]:
     """Signals are only noted while the block runs. Outside the main thread (we are embedded) none are taken."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,21 +1,27 @@
-"""vcb plan, backup, mount and unmount: the engine's flow, shown and counted."""
+"""vcb plan, backup, mount and unmount: the engine's flow, shown and counted.
+
+What changes something runs in a worker, and this process only watches it: pyVmomi is not imported here."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.errors import VcbError
 from engine.events import ResultState
+from engine.jobs import supervisor
+from engine.jobs.request import Act
+from engine.jobs.state import worst
 from engine.reporter import Reporter, Volume
 from tui.cli import render
-from tui.cli.flags import Common, JsonFlag, settings_from, with_password
+from tui.cli.flags import Common, JsonFlag, settings_from, with_password, with_typed_password
 from tui.cli.interrupt import run_cancellable
 from tui.cli.progress import view
 from tui.cli.screen import Screen
+from tui.cli.watching import Left, watch
 
 Spec = Annotated[
     str,
@@ -34,8 +40,10 @@ Adopt = Annotated[
     ),
 ]
 _SUMS = ("bytes_provisioned", "bytes_allocated", "bytes_read", "bytes_stored")
-_WORST_FIRST = (ResultState.CANCELLED, ResultState.FAILURE, ResultState.EXCEPTIONS, ResultState.SUCCESS)
 
+Detach = Annotated[
+    bool, Parameter(negative=(), show_default=False, help="Only start the job, tell its id, and come back.")
+]
 Job = Callable[[Reporter, CancelToken], Any]
 
 
@@ -55,37 +63,65 @@ def plan(*specs: Spec, json: JsonFlag = False, common: Common = None) -> int:
     return next((made.obstacle.exit_code for made in plans if made.obstacle), 0)
 
 
-def backup(*specs: Spec, adopt: Adopt = None, json: JsonFlag = False, common: Common = None) -> int:
-    """Back up VMs one after the other: snapshot, export, verify, restore point, snapshot removed.
+def backup(
+    *specs: Spec,
+    adopt: Adopt = None,
+    parallel: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 1,
+    detach: Detach = False,
+    json: JsonFlag = False,
+    common: Common = None,
+) -> int:
+    """Back up VMs: snapshot, export, verify, restore point, snapshot removed.
+
+    The work is done by a process of its own, so that a lost terminal or SSH session doesn't end it: vcb attach shows it
+    again. Ctrl-C cancels it cleanly.
 
     Exit code: 0 success, 3 completed with exceptions (a disk was skipped), 1 failure, 2 wrong settings, 130 cancelled.
-    """
-    settings = with_password(settings_from(common))
-    from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second
 
-    return run_jobs(
-        Screen(as_json=json),
-        settings,
-        [lambda report, cancel, spec=spec: job.backup(spec, settings, report, cancel, adopt=adopt) for spec in specs],
-    )
+    Parameters
+    ----------
+    parallel
+        How many of the VMs at once.
+    """
+    settings = with_typed_password(settings_from(common))
+    job = supervisor.start(Act.BACKUP, specs, settings, adopt=adopt, parallel=parallel)
+    return _detached(Screen(as_json=json), job) if detach else _attached(Screen(as_json=json), job)
 
 
 def mount(spec: Spec, /, *, adopt: Adopt = None, json: JsonFlag = False, common: Common = None) -> int:
     """Export a VM and leave the mount point and its snapshot, for another backup software's pre script."""
-    settings = with_password(settings_from(common))
-    from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second
-
-    work: Job = lambda report, cancel: job.mount(spec, settings, report, cancel, adopt=adopt)  # noqa: E731
-    return run_jobs(Screen(as_json=json), settings, [work])
+    settings = with_typed_password(settings_from(common))
+    return _attached(Screen(as_json=json), supervisor.start(Act.MOUNT, [spec], settings, adopt=adopt))
 
 
 def unmount(directory: Path, /, *, json: JsonFlag = False, common: Common = None) -> int:
     """Remove a mount point that vcb mount made, and its snapshot as SNAPSHOT_POLICY says."""
-    settings = with_password(settings_from(common))
-    from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second
+    settings = with_typed_password(settings_from(common))
+    bare = directory.parent == Path()  # the engine takes a bare name in BACKUPROOT
+    subject = str(directory if bare else directory.absolute())
+    return _attached(Screen(as_json=json), supervisor.start(Act.UNMOUNT, [subject], settings))
 
-    work: Job = lambda report, cancel: job.unmount(directory, settings, report, cancel)  # noqa: E731
-    return run_jobs(Screen(as_json=json), settings, [work])
+
+def _detached(screen: Screen, job: supervisor.Job) -> int:
+    screen.line(f"Job {job.id} runs on its own. To see it: vcb attach {job.id}")
+    screen.result({"job": job.id, "directory": str(job.directory)})
+    return 0
+
+
+def _attached(screen: Screen, job: supervisor.Job) -> int:
+    screen.line(f"Job {job.id}; it outlives this terminal, and vcb attach shows it again.", "dim")
+    return shown(screen, job, ctrl_c_cancels=True)
+
+
+def shown(screen: Screen, job: supervisor.Job, *, ctrl_c_cancels: bool) -> int:
+    """Watches a job to its end: events, summaries, the machine's line, the exit code of the worst result. One that ends
+    before the job does (see `watch`) says nothing to the machine: there is no result."""
+    try:
+        total = combined(watch(screen, job, ctrl_c_cancels=ctrl_c_cancels))
+    except Left as left:
+        return left.exit_code
+    screen.result(total)
+    return int(total["exit_code"])
 
 
 def run_jobs(
@@ -111,19 +147,19 @@ def run_jobs(
 
 def watched(screen: Screen, settings: Settings, work: Job) -> Any:
     """Runs one job with its events on the screen and Ctrl-C as a clean cancel."""
-    with view(screen, settings.LOGLEVEL) as shown:
-        report = Reporter(shown, Volume(settings.LOGLEVEL))
-        return run_cancellable(lambda cancel: work(report, cancel), shown.say)
+    with view(screen, settings.LOGLEVEL) as seen:
+        report = Reporter(seen, Volume(settings.LOGLEVEL))
+        return run_cancellable(lambda cancel: work(report, cancel), seen.say)
 
 
 def combined(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The machine's view of one or several outcomes (their JSON forms, kept under `vms`)."""
     states = [ResultState(outcome["state"]) for outcome in outcomes]
-    worst = next(state for state in _WORST_FIRST if state in states)
+    result = worst(states)
     errors = [outcome["error"] for outcome in outcomes if outcome.get("error")]
-    code = 2 if worst is ResultState.FAILURE and errors[0]["code"] in ("config", "spec") else worst.exit_code
+    code = 2 if result is ResultState.FAILURE and errors[0]["code"] in ("config", "spec") else result.exit_code
     return {
-        "result": worst.value,
+        "result": result.value,
         "exit_code": code,
         "sentence": " ".join(outcome["sentence"] for outcome in outcomes),
         "transport": ", ".join(dict.fromkeys(outcome["transport"] for outcome in outcomes if outcome["transport"])),

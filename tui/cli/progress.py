@@ -18,6 +18,7 @@ from engine.events import (
     Event,
     LogRecord,
     PlanMade,
+    Result,
     StageEnded,
     StageStarted,
 )
@@ -38,7 +39,9 @@ _PIPE_SECONDS = 30.0
 
 
 class JobView(Protocol):
-    """Takes a job's events (from any thread) while it is open as a context manager."""
+    """Takes a job's events (from any thread) while it is open as a context manager. `level` may change meanwhile."""
+
+    level: int
 
     def __enter__(self) -> "JobView": ...
     def __exit__(
@@ -50,9 +53,10 @@ class JobView(Protocol):
         ...
 
 
-def view(screen: Screen, loglevel: int) -> JobView:
-    """The view that suits the stream: redrawn on a terminal, plain in a pipe and on a dumb terminal."""
-    return LiveView(screen, loglevel) if screen.live else PlainView(screen, loglevel)
+def view(screen: Screen, loglevel: int, *, several: bool = False) -> JobView:
+    """The view that suits the stream: redrawn on a terminal, plain in a pipe and on a dumb terminal. `several` VMs at
+    once are told apart by their names."""
+    return LiveView(screen, loglevel, several=several) if screen.live else PlainView(screen, loglevel)
 
 
 @dataclass
@@ -83,7 +87,7 @@ class PlainView:
 
     def __init__(self, screen: Screen, loglevel: int) -> None:
         self._screen = screen
-        self._level = loglevel
+        self.level = loglevel
         self._lock = threading.Lock()
         self._disks: dict[str, DiskState] = {}
 
@@ -99,12 +103,12 @@ class PlainView:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            if isinstance(event, PlanMade) and self._level >= LogLevel.STAGE:
+            if isinstance(event, PlanMade) and self.level >= LogLevel.STAGE:
                 self._screen.show(render.plan(event.plan, self._screen.width, warnings=False))
                 self._screen.line()
                 return
             level, text = self._record(event)
-            if text and level <= self._level:
+            if text and level <= self.level:
                 scope = ": ".join(part for part in (event.vm, event.disk) if part)
                 self._screen.line(f"{_clock(event.at)} {scope + ': ' if scope else ''}{text}")
 
@@ -123,20 +127,20 @@ class PlainView:
             case DiskProgress():
                 text = self._progress(event)
             case DiskEnded():
-                self._disks.pop(event.disk, None)
+                self._disks.pop(_key(event), None)
                 text = ended_text(event)
             case DiskSkipped():
                 level, text = LogLevel.WARNING, f"skipped, {event.code}: {event.reason}"
         return level, text
 
     def _started(self, event: DiskStarted) -> str:
-        self._disks[event.disk] = DiskState(event.disk, event.transport, event.capacity, event.to_read, event.at)
-        self._disks[event.disk].told_at = event.at
+        disk = DiskState(event.disk, event.transport, event.capacity, event.to_read, event.at, told_at=event.at)
+        self._disks[_key(event)] = disk
         what = f"{size(event.to_read)} of {size(event.capacity)}" if event.to_read else size(event.capacity)
         return f"reading {what} by {event.transport}"
 
     def _progress(self, event: DiskProgress) -> str:
-        disk = self._disks.get(event.disk)
+        disk = self._disks.get(_key(event))
         if disk is None:
             return ""
         disk.follow(event)
@@ -146,7 +150,8 @@ class PlainView:
         disk.told, disk.told_at = disk.percent, event.at
         part = f"{disk.percent}%, " if disk.to_read else ""
         speed = rate(disk.read, event.at - disk.began)
-        return f"{part}{size(disk.read)} read, {size(disk.stored)} stored" + (f", {speed}" if speed else "")
+        stored = f", {size(disk.stored)} stored" if disk.stored else ""
+        return f"{part}{size(disk.read)} read{stored}" + (f", {speed}" if speed else "")
 
 
 @dataclass
@@ -154,6 +159,8 @@ class JobPicture:
     """What is going on now, as lines of at most `width` columns: a pure model behind the live view."""
 
     unicode: bool = True
+    names: int = 9
+    """Columns for the name of a disk."""
     stages: dict[str, float] = field(default_factory=dict)
     disks: dict[str, DiskState] = field(default_factory=dict)
 
@@ -162,21 +169,23 @@ class JobPicture:
         for stage, began in self.stages.items():
             turn = _SPINNER[int(now * _REDRAWS_A_SECOND) % len(_SPINNER)] if self.unicode else "*"
             lines.append(
-                Text.assemble((f"  {turn} ", "cyan"), fit(stage, 21), (duration(max(0.0, now - began)), "dim"))
+                Text.assemble(
+                    (f"  {turn} ", "cyan"), fit(clean(stage), self.names + 12), (duration(max(0.0, now - began)), "dim")
+                )
             )
         return [*lines, *(self._disk(disk, width, now) for disk in self.disks.values())]
 
     def _disk(self, disk: DiskState, width: int, now: float) -> Text:
         speed = rate(disk.read, now - disk.began)
         if not disk.to_read:
-            return Text(fit(f"    {fit(clean(disk.name), 9)} {size(disk.read)} read  {speed}", width))
+            return Text(fit(f"    {fit(clean(disk.name), self.names)} {size(disk.read)} read  {speed}", width))
         figures = f" {disk.percent:>3}% of {size(disk.to_read):>8}"
         rest = f" {speed:>10} {_remaining(disk, now):>12}" if width >= 68 else ""
-        bar = max(4, min(40, width - 15 - len(figures) - len(rest)))
+        bar = max(4, min(40, width - self.names - 6 - len(figures) - len(rest)))
         done = bar * disk.read // disk.to_read if disk.read < disk.to_read else bar
         full, empty = ("━", "─") if self.unicode else ("#", ".")
         return Text.assemble(
-            f"    {fit(clean(disk.name), 9)} ",
+            f"    {fit(clean(disk.name), self.names)} ",
             (full * done, "green"),
             (empty * (bar - done), "bright_black"),
             figures,
@@ -187,13 +196,16 @@ class JobPicture:
 class LiveView:
     """Ended stages, disks and log lines scroll by; what is running is redrawn below them."""
 
-    def __init__(self, screen: Screen, loglevel: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, screen: Screen, loglevel: int, clock: Callable[[], float] = time.time, *, several: bool = False
+    ) -> None:
         self._screen = screen
-        self._level = loglevel
+        self._several = several
+        self.level = loglevel
         self._clock = clock
         self._lock = threading.Lock()
         unicode = "utf" in screen.console.encoding.lower()
-        self._picture = JobPicture(unicode=unicode)
+        self._picture = JobPicture(unicode=unicode, names=30 if several else 9)
         self._live = Live(
             console=screen.console,
             get_renderable=self._frame,
@@ -227,43 +239,60 @@ class LiveView:
     def _follow(self, event: Event) -> list[Text]:
         """Brings the picture up to date; returns the lines that are to stay."""
         lines: list[Text] = []
-        talks = self._level >= LogLevel.STAGE
+        talks = self.level >= LogLevel.STAGE
         match event:
             case PlanMade() if talks:
                 lines = [Text(), *render.plan(event.plan, self._screen.width, warnings=False), Text()]
-            case LogRecord() if LogLevel.FATAL < event.level <= self._level:
+            case LogRecord() if LogLevel.FATAL < event.level <= self.level:
                 lines = [_log_line(event)]
             case StageStarted():
-                self._picture.stages[event.stage] = event.at
+                self._picture.stages[self._label(event, event.stage)] = event.at
             case StageEnded():
-                self._picture.stages.pop(event.stage, None)
+                self._picture.stages.pop(self._label(event, event.stage), None)
                 if talks or event.outcome == "failed":
                     lines = [self._stage_line(event)]
             case DiskStarted() | DiskProgress() | DiskEnded():
                 lines = self._follow_disk(event) if talks else []
+            case Result():
+                self._forget(event)
         return lines
 
     def _follow_disk(self, event: DiskStarted | DiskProgress | DiskEnded) -> list[Text]:
-        disks = self._picture.disks
+        disks, name = self._picture.disks, self._label(event, event.disk)
         if isinstance(event, DiskStarted):
-            disks[event.disk] = DiskState(event.disk, event.transport, event.capacity, event.to_read, event.at)
+            disks[name] = DiskState(name, event.transport, event.capacity, event.to_read, event.at)
         elif isinstance(event, DiskProgress):
-            if event.disk in disks:
-                disks[event.disk].follow(event)
+            if name in disks:
+                disks[name].follow(event)
         else:
-            disks.pop(event.disk, None)
-            return [Text.assemble(f"    {fit(clean(event.disk), 9)} ", (ended_text(event), "dim"))]
+            disks.pop(name, None)
+            return [Text.assemble(f"    {fit(clean(name), self._picture.names)} ", (ended_text(event), "dim"))]
         return []
+
+    def _label(self, event: Event, name: str) -> str:
+        return f"{event.vm} {name}" if self._several else name
+
+    def _forget(self, event: Result) -> None:
+        """What a failure left in the picture of one VM."""
+        start = self._label(event, "") if self._several else ""
+        for running in (self._picture.stages, self._picture.disks):
+            for name in [name for name in running if name.startswith(start)]:
+                del running[name]
 
     def _stage_line(self, event: StageEnded) -> Text:
         mark, style = _OUTCOMES.get(event.outcome, ("?", ""))
         mark = mark if self._picture.unicode else _ASCII_OUTCOMES.get(event.outcome, "?")
-        return Text.assemble((f"  {mark} ", style), fit(event.stage, 21), (duration(event.seconds), "dim"))
+        name = fit(clean(self._label(event, event.stage)), self._picture.names + 12)
+        return Text.assemble((f"  {mark} ", style), name, (duration(event.seconds), "dim"))
 
     def _frame(self) -> Text:
         with self._lock:
             lines = self._picture.lines(self._screen.width - 1, self._clock())
         return Text("\n").join(lines)
+
+
+def _key(event: Event) -> str:
+    return f"{event.vm} {event.disk}"
 
 
 def log_text(event: LogRecord) -> str:
@@ -276,7 +305,8 @@ def log_text(event: LogRecord) -> str:
 
 def ended_text(event: DiskEnded) -> str:
     speed = rate(event.read, event.seconds)
-    parts = [f"{size(event.read)} read", f"{size(event.stored)} stored", duration(event.seconds), speed]
+    stored = f"{size(event.stored)} stored" if event.stored else ""
+    parts = [f"{size(event.read)} read", stored, duration(event.seconds), speed]
     return ", ".join(part for part in parts if part)
 
 

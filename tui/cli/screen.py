@@ -77,6 +77,16 @@ class Screen:
         if hint:
             _write(self.errors, Text(f"  {clean(hint)}"))
 
+    def machine_line(self, text: str) -> bool:
+        """One line of a stream for a program; False once nobody reads it any more."""
+        try:
+            self._stdout.write(text + "\n")
+            self._stdout.flush()
+        except OSError:
+            _silence(self._stdout)
+            return False
+        return True
+
     def result(self, value: dict[str, Any]) -> None:
         """The machine's line; nothing without --json."""
         if self.as_json:

@@ -1,0 +1,120 @@
+"""What a job is asked to do: `job.toml`, written by whoever starts it and read by its worker.
+
+It carries every setting that is not a default, resolved, so that the worker asks neither the configuration file nor
+the environment again; and never a password: that one is found anew by the worker, or handed over by pipe.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from engine.config.options import OPTIONS, Origin, Settings
+from engine.errors import ConfigError
+
+FILE_NAME = "job.toml"
+
+
+class Act(StrEnum):
+    """What a worker can do with each subject."""
+
+    BACKUP = "backup"
+    MOUNT = "mount"
+    UNMOUNT = "unmount"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One job. `subjects` are VM specifications (backup, mount) or mount points (unmount); each is one part of the job,
+    numbered from 1. `parallel` parts run at once. `settings` hold no password."""
+
+    job: str
+    act: Act
+    subjects: tuple[str, ...]
+    settings: Settings
+    adopt: str | None = None
+    parallel: int = 1
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def part_id(self, part: int) -> str:
+        """The flow's job id of a part: the first is the job itself; the others have their ledgers beside it."""
+        return self.job if part == 1 else f"{self.job}.{part}"
+
+    def save(self, directory: Path) -> None:
+        """Writes `job.toml`, for the owner only, whole from the moment that it has its name, and on disk when this
+        returns."""
+        data = tomli_w.dumps(self._to_toml()).encode()
+        fresh = directory / f"{FILE_NAME}.new"
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(directory / FILE_NAME)
+
+    def _to_toml(self) -> dict[str, Any]:
+        chosen = {name: self.settings.value_of(name) for name in OPTIONS if not OPTIONS[name].secret}
+        given = {name: value for name, value in chosen.items() if value is not None and value != OPTIONS[name].default}
+        origins = {name: _origin(self.settings.origin(name)) for name in OPTIONS if self.settings.origin(name).kind}
+        return {
+            "job": self.job,
+            "act": self.act.value,
+            "subjects": list(self.subjects),
+            **({"adopt": self.adopt} if self.adopt else {}),
+            "parallel": self.parallel,
+            "created": self.created,
+            "settings": {name: _plain(name, value) for name, value in given.items()},
+            "origins": {name: origin for name, origin in origins.items() if origin != {"kind": "default"}},
+        }
+
+
+def read_request(directory: Path) -> Request:
+    """The request of the job in this directory. Raises ConfigError when it has none that can be read."""
+    path = directory / FILE_NAME
+    try:
+        shape = tomllib.loads(path.read_text())
+        return Request(
+            job=shape["job"],
+            act=Act(shape["act"]),
+            subjects=tuple(shape["subjects"]),
+            settings=_settings(shape["settings"], shape["origins"]),
+            adopt=shape.get("adopt"),
+            parallel=shape["parallel"],
+            created=shape["created"],
+        )
+    except OSError as error:
+        raise ConfigError(f"the job cannot be read: {error.strerror}", file=str(path)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"this is not the request of a job: {error}", file=str(path)) from error
+
+
+def _settings(values: Mapping[str, Any], origins: Mapping[str, Any]) -> Settings:
+    """Options that this version does not know are left out: a job of a newer version can still be listed."""
+    known = Settings.of(**{name: value for name, value in values.items() if name in OPTIONS})
+    read = {name: known.value_of(name) for name in values if name in OPTIONS}
+    return Settings(read, {name: _origin_of(shape) for name, shape in origins.items()})
+
+
+def _plain(name: str, value: object) -> Any:
+    """A value as TOML has it and `Option.read` takes back; a path is absolute, since the worker works elsewhere."""
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    return list(value) if isinstance(value, tuple) else OPTIONS[name].text(value)
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    where = {"file": str(origin.file), "line": origin.line, "column": origin.column} if origin.file else {}
+    return {"kind": origin.kind, **where}
+
+
+def _origin_of(shape: Mapping[str, Any]) -> Origin:
+    file = Path(shape["file"]) if "file" in shape else None
+    return Origin(shape["kind"], file, shape.get("line", 0), shape.get("column", 0))
