@@ -44,7 +44,7 @@ def check(file: ConfigFile = None, /, *, json: JsonFlag = False) -> int:
     findings = findings_of(document, os.environ)
     for finding in findings:
         source = document.line if finding.file in ("", document.file) else lambda number: ""
-        screen.show(finding_lines(finding, source, screen.width))
+        screen.show(finding_lines(finding, source, screen.width, screen.console if screen.live else None))
     screen.line(f"{document.file}: {summary(findings)}")
     errors = sum(finding.severity == "error" for finding in findings)
     told = [

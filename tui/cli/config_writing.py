@@ -239,7 +239,11 @@ class _Saving:
             return False
         document = document_of(data, self.path)
         for error in errors:
-            self.screen.show(finding_lines(error, document.line, self.screen.width))
+            self.screen.show(
+                finding_lines(
+                    error, document.line, self.screen.width, self.screen.console if self.screen.live else None
+                )
+            )
         if self.lenient:
             return True
         if not self.allow_invalid:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.cells import cell_len, chop_cells
+from rich.console import Console
 from rich.text import Text
 
 from engine.config.finding import Finding
@@ -14,11 +15,17 @@ STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _INDENT = "    "
 
 
-def finding_lines(finding: Finding, source: Callable[[int], str], width: int) -> Iterator[Text]:
-    """`source` gives the text of a line of the file the finding is in. No line shows a password."""
+def finding_lines(
+    finding: Finding, source: Callable[[int], str], width: int, terminal: Console | None = None
+) -> Iterator[Text]:
+    """`source` gives the text of a line of the file the finding is in. No line shows a password.
+
+    On a `terminal` sentences are wrapped between words; for programs each stays on its line.
+    """
     place = Text(f"{clean(finding.place)}: " if finding.place else "", "bold")
     severity = Text(f"{finding.severity}: ", STYLES[finding.severity])
-    yield Text.assemble(place, severity, clean(redact(finding.text)), Text(f" [{finding.rule_id}]", "dim"))
+    head = Text.assemble(place, severity, clean(redact(finding.text)), Text(f" [{finding.rule_id}]", "dim"))
+    yield from head.wrap(terminal, width) if terminal else [head]
     if finding.line and (line := source(finding.line)).strip():
         yield from _marked(line, finding.column, width - len(_INDENT), STYLES[finding.severity])
     if finding.fix or finding.repair:
