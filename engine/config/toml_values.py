@@ -31,7 +31,7 @@ def written(option: Option[Any] | None, text: str, *, like: str = "") -> str:
 
 
 def _text(text: str, like: str) -> str:
-    import tomlkit  # noqa: PLC0415 - 40 ms, and only edits write
+    import tomlkit  # noqa: PLC0415 - 25 ms, and only edits write
 
     literal = like.startswith("'") and not like.startswith("'''") and "'" not in text and text.isprintable()
     return tomlkit.string(text, literal=literal).as_string()
