@@ -61,9 +61,9 @@ def read_literal(text: str) -> tuple[bool, object]:
 
 def in_value(name: str, value: str) -> Mistake:
     """Of the value of `name`, which cannot be read. Says nothing of what a secret is."""
-    if not value:
-        return Mistake("no-value", f"{name} has no value", 'write "" for an empty one')
     plain = value.rstrip("; \t")
+    if not plain:
+        return Mistake("no-value", f"{name} has no value", 'write "" for an empty one')
     if plain != value and read_literal(plain)[0]:
         fix = 'delete the ";"'
         return Mistake("semicolon", f'";" after the value of {name}: TOML needs none', fix, len(plain), plain)

@@ -141,6 +141,7 @@ def test_setting_what_is_set_is_the_same_document() -> None:
         ('USERNAME = "DOM\\backup"', "backslash", (1, 12), "USERNAME = 'DOM\\backup'"),
         ("PORT = 0443", "no-quotes", (1, 8), "PORT = 443"),
         ("PORT =", "no-value", (1, 7), None),
+        ("PORT = ;", "no-value", (1, 8), None),
         ("EXCLUDE_DISKS = [1]", "value", (1, 17), None),
         ("HOST = 2026-01-01", "value", (1, 8), None),
         ("// HOST = 'vc'", "comment", (1, 1), "# HOST = 'vc'"),
