@@ -138,9 +138,10 @@ def _ovf_file(device_id: str, done: DiskOutcome) -> ovf.OvfFile:
     """What an import uploads. A child alone would be imported as a whole disk, and be wrong without a word, and flat
     data are no image that an import takes: so the OVF of those names the file that `qemu-img convert` makes of them,
     which an import then misses."""
-    if done.method.links or len(done.files) > 1:
+    image, *data = done.files
+    if done.method.links or data:
         return ovf.OvfFile(device_id, whole_file(done.disk.name), 0, done.disk.capacity)
-    return ovf.OvfFile(device_id, done.files[-1].name, done.files[-1].size, done.disk.capacity)
+    return ovf.OvfFile(device_id, image.name, image.size, done.disk.capacity)
 
 
 def _disk_entry(done: DiskOutcome, export_format: str) -> DiskEntry:

@@ -12,8 +12,8 @@ from engine.reporter import Reporter, Volume
 from engine.secret import Secret
 from engine.vsphere import faults
 from engine.vsphere.inventory import inventory
-from engine.vsphere.properties import Ref, collect, get_one
 from engine.vsphere.login import PasswordLogin
+from engine.vsphere.properties import Ref, collect, get_one
 from engine.vsphere.session import Session, connect
 from engine.vsphere.trust import Trust
 from tests.contract.conftest import TestServer

@@ -28,8 +28,8 @@ def row(outcome):
     return outcome.to_json()["disks"][0]
 
 
-@pytest.mark.parametrize("transport", ["nbdssl", "nbd"])
-@pytest.mark.parametrize("export_format", ["compact", "flat"])
+@pytest.mark.parametrize("transport", ["nbdssl", pytest.param("nbd", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("export_format", ["compact", pytest.param("flat", marks=pytest.mark.exhaustive)])
 def test_every_point_of_a_week_is_its_nights_disk(nights, transport, export_format):
     kinds = []
     for _ in range(5):

@@ -26,6 +26,7 @@ MARKER = "M4rk<&\"ü'é+/%zQ9~x"
 USER = "backup@vsphere.local"
 ENTRY = [sys.executable, "-m", "tui.cli.app"]
 WAYS = ("config.js", "toml", "password file", "environment", "systemd credential", "keyring")
+EACH_WAY = [way if way == "password file" else pytest.param(way, marks=pytest.mark.exhaustive) for way in WAYS]
 NO_LOGIN = {"demo", "lab"}
 """Commands that run for long and know no vCenter; `demo` has a test of its own."""
 
@@ -204,7 +205,7 @@ def _pairs(watch: Watch) -> set[tuple[str, ...]]:
     return {*watch.told, *((what, form) for what, _, form in watch.told)}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EACH_WAY)
 def test_a_refused_login(given: Given, lab: Lab, way: str) -> None:
     proxy = given(way)
     quoting = f'cannot log in {USER} with "{MARKER}"'
@@ -218,7 +219,7 @@ def test_a_refused_login(given: Given, lab: Lab, way: str) -> None:
             assert "***" in ran.said, f"{name} shows nothing of what the server said:\n{ran.said}"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EACH_WAY)
 def test_a_login_that_works_and_a_server_that_does_not(given: Given, lab: Lab, way: str) -> None:
     proxy = given(way)
     lab.vsphere.grant(USER, MARKER, "Admin")
@@ -248,7 +249,7 @@ login.PasswordLogin.__call__ = broken
 """
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", EACH_WAY)
 def test_a_defect_whose_traceback_quotes_the_password(given: Given, way: str) -> None:
     proxy = given(way)
     proxy.environ["PYTHONPATH"] = f"{proxy.root / 'defect'}:{ROOT}"  # for the processes that a command starts, too

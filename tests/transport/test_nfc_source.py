@@ -64,7 +64,7 @@ def read(source: NfcSource, offset: int, length: int) -> bytes:
 def test_reads_are_exact_in_any_order_of_fragments(
     fake_host: MakeHost, report: Reporter, disk: bytes, encrypted: bool, seed: int
 ) -> None:
-    host = fake_host(seed=seed, largest_fragment=(65536, 1 << 20, 4096)[seed % 3])
+    host = fake_host(seed=seed, largest_fragment=(65536, 1 << 20, 16384)[seed % 3])
     source = opened(host, report, encrypted=encrypted, requests=3)
     assert source.capacity == len(disk)
     assert source.transport == ("nbdssl" if encrypted else "nbd")
