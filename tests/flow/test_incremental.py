@@ -152,7 +152,12 @@ DOUBTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("doubt", DOUBTS)
+QUICK = ("page shifted", "tracking reset", next(iter(DOUBTS)))
+
+
+@pytest.mark.parametrize(
+    "doubt", [doubt if doubt in QUICK else pytest.param(doubt, marks=pytest.mark.exhaustive) for doubt in DOUBTS]
+)
 def test_a_doubt_makes_a_full_that_says_why(nights, doubt):
     meddle, says = DOUBTS[doubt]
     nights.night()
@@ -280,6 +285,7 @@ def test_a_lying_cbt_is_caught_and_the_disk_read_whole(nights):
     assert manifest.read(outcome.point).disk[0].distrusted
 
 
+@pytest.mark.exhaustive
 def test_a_tracking_that_lied_is_not_trusted_until_it_is_reset(nights):
     lying(nights, CBT_AUDIT="100%")
     assert "caught lying" in nights.night().method.reason

@@ -61,6 +61,7 @@ def test_a_chain_of_the_flow_is_sound_and_damage_anywhere_in_it_is_found(proxy: 
     assert not PointChecks(Depth.CHAIN, CancelToken(), silent()).check(chain[-1]).findings
 
 
+@pytest.mark.exhaustive
 def test_what_the_newest_point_needs_stays_and_the_rest_goes(proxy: Proxy, chain: list[Path]) -> None:
     settings, state = proxy.settings(KEEP_LAST=1), StateDirectory.default()
     before = {point.directory for point in catalogue(proxy).points}
