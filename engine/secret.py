@@ -1,13 +1,16 @@
 """Values that must never be shown: passwords, session cookies, tickets.
 
 A `Secret` keeps its value out of `repr`, tracebacks and events; `redact` is the second line of defence: it
-takes every secret this process has ever held, and the forms in which protocols carry them, out of a text.
+takes every secret that this process holds or held lately, in the forms in which protocols carry it, out of a text.
+Lately, not ever: a worker spends thousands of single-use tickets, and each event is searched for all that is known.
 """
 
 import base64
 import html
 import json
 import threading
+import weakref
+from collections import Counter, deque
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
@@ -15,21 +18,26 @@ MASK = "***"
 _SHORTEST = 4
 """Shorter secrets are not searched for in texts: masking every `a` would hide the text and reveal the secret."""
 
-_lock = threading.Lock()
-_forms: dict[str, None] = {}
+_REMEMBERED = 256
+"""Secrets that nobody holds any more, but which a late message may still quote."""
+
+_lock = threading.RLock()  # a Secret may be collected while this very thread is in here
+_held: Counter[str] = Counter()
+_departed: deque[str] = deque()
+_forms: dict[str, set[str]] = {}
+_longest_first: list[str] | None = None
 
 
 class Secret:
     """One secret text. `reveal()` is the only way to its value; equality compares values."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("__weakref__", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
         if len(value) >= _SHORTEST:
-            forms = _written_forms(value)
-            with _lock:
-                _forms.update(dict.fromkeys(forms))
+            _remember(value)
+            weakref.finalize(self, _let_go, value).atexit = False
 
     def reveal(self) -> str:
         return self._value
@@ -50,6 +58,30 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a Secret is not serialised")
+
+
+def _remember(value: str) -> None:
+    global _longest_first  # noqa: PLW0603 - the registry is the module's own
+    with _lock:
+        _held[value] += 1
+        if value not in _forms:
+            _forms[value] = _written_forms(value)
+            _longest_first = None
+
+
+def _let_go(value: str) -> None:
+    """The last holder is gone: the value is searched for until enough younger ones have followed it."""
+    global _longest_first  # noqa: PLW0603
+    with _lock:
+        _held[value] -= 1
+        if _held[value]:
+            return
+        del _held[value]
+        _departed.append(value)
+        while len(_departed) > _REMEMBERED:
+            oldest = _departed.popleft()
+            if oldest not in _held and oldest not in _departed and _forms.pop(oldest, None):
+                _longest_first = None
 
 
 def _written_forms(value: str) -> set[str]:
@@ -76,9 +108,12 @@ def _written_forms(value: str) -> set[str]:
 
 def redact(text: str) -> str:
     """The text with every known secret, in any form that a protocol gives it, replaced by `***`."""
+    global _longest_first  # noqa: PLW0603
     with _lock:
-        forms = sorted(_forms, key=len, reverse=True)
-    for form in forms:
+        if _longest_first is None:
+            _longest_first = sorted({form for forms in _forms.values() for form in forms}, key=len, reverse=True)
+        known = _longest_first
+    for form in known:
         if form in text:
             text = text.replace(form, MASK)
     return text
