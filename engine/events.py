@@ -5,10 +5,13 @@ and `at` (seconds since the epoch). `decode` reads what `encode` wrote; unknown 
 older console can follow a newer worker.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 import msgspec
+
+from engine.errors import Cancelled, VcbError
 
 
 class Stage(StrEnum):
@@ -37,6 +40,15 @@ class ResultState(StrEnum):
     EXCEPTIONS = "completed with exceptions"
     FAILURE = "failure"
     CANCELLED = "cancelled"
+
+    @classmethod
+    def of(cls, error: VcbError | None, exceptions: Sequence[str]) -> "ResultState":
+        """The state of a job that ended with this error, if any, and these exceptions."""
+        if isinstance(error, Cancelled):
+            return cls.CANCELLED
+        if error is not None:
+            return cls.FAILURE
+        return cls.EXCEPTIONS if exceptions else cls.SUCCESS
 
     @property
     def exit_code(self) -> int:

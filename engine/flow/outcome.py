@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import Cancelled, VcbError
+from engine.errors import VcbError
 from engine.events import ResultState
 from engine.flow.incremental import DiskMethod
 from engine.flow.plan import EXCLUDED, Plan, method_json
@@ -57,11 +57,7 @@ class Outcome:
 
     @property
     def state(self) -> ResultState:
-        if isinstance(self.error, Cancelled):
-            return ResultState.CANCELLED
-        if self.error is not None:
-            return ResultState.FAILURE
-        return ResultState.EXCEPTIONS if self.exceptions else ResultState.SUCCESS
+        return ResultState.of(self.error, self.exceptions)
 
     @property
     def sentence(self) -> str:

@@ -54,11 +54,7 @@ class RestoreOutcome:
 
     @property
     def state(self) -> ResultState:
-        if isinstance(self.error, Cancelled):
-            return ResultState.CANCELLED
-        if self.error is not None:
-            return ResultState.FAILURE
-        return ResultState.EXCEPTIONS if self.exceptions else ResultState.SUCCESS
+        return ResultState.of(self.error, self.exceptions)
 
     @property
     def sentence(self) -> str:
