@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from engine.errors import TransportError
+from engine.errors import ConnectError, TransportError
 from engine.events import Fallback
 from engine.flow.incremental import DiskMethod
 from engine.flow.job_context import JobContext
@@ -59,7 +59,7 @@ def open_exporter(job: JobContext, plan: Plan, snapshot: Snapshot, report: Repor
     for position, mode in enumerate(modes[:-1], start=1):
         try:
             return _open(mode, job, plan, snapshot, frozen, report)
-        except TransportError as error:
+        except (TransportError, ConnectError) as error:  # ConnectError: port 902 is closed, 443 may be open
             report.emit(Fallback(asked=mode, used=modes[position], reason=str(error)))
             report.warning(f"{mode} can't carry the disks: {error.sentence} Trying {modes[position]}.")
     return _open(modes[-1], job, plan, snapshot, frozen, report)

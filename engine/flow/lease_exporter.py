@@ -108,7 +108,7 @@ def _compare(
     if entry is None:
         report.step(f"{disk.name}: the server keeps no manifest; its {stream.received:,} bytes are hashed by us alone.")
         return
-    ours = {"sha256": stream.sha256, "sha1": stream.sha1}.get(entry.checksum_type)
+    ours = stream.digests.of(entry.checksum_type)
     if entry.size != stream.received or (ours is not None and entry.checksum != ours):
         raise VerifyError(
             f"{disk.name}: the server sent {entry.size:,} bytes ({entry.checksum_type} {entry.checksum[:16]}...), "

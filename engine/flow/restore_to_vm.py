@@ -269,7 +269,7 @@ class _ToVm:
             upload.run(as_file if plain else compressed, entry.size if plain else None)
         finally:
             image.close()
-        if plain and upload.sha256 != entry.sha256:
+        if plain and upload.digests.sha256 != entry.sha256:
             raise VerifyError(f"{file} changed while it was sent.", hint="Suspect the storage under BACKUPROOT.")
         row = watch.ended(size, upload.sent, plan.placement.datastore.path)
         job.outcome.disks = [kept for kept in job.outcome.disks if kept.name != row.name] + [row]
@@ -291,7 +291,7 @@ class _ToVm:
             if entry is None:
                 report.step(f"{name}: the server keeps no manifest of it; it took all {upload.sent:,} bytes.")
                 continue
-            ours = {"sha256": upload.sha256, "sha1": upload.sha1}.get(entry.checksum_type)
+            ours = upload.digests.of(entry.checksum_type)
             if entry.size != upload.sent or (ours is not None and entry.checksum != ours):
                 raise VerifyError(
                     f"{name}: {upload.sent:,} bytes were sent, but {entry.size:,} others arrived "

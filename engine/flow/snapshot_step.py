@@ -97,18 +97,26 @@ class SnapshotStep:
         self._entry = job.ledger.intent(
             Kind.SNAPSHOT, vm=vm.moref, name=SNAPSHOT_NAME, vcenter=job.session.instance_uuid
         )
+        attempts = 0
+
+        def create() -> Snapshot:
+            nonlocal attempts
+            attempts += 1
+            made = self._existing() if attempts > 1 else None
+            return made or snapshots.create(
+                job.session, vm.moref, name=SNAPSHOT_NAME, description=description, quiesce=quiesce,
+                report=job.report, cancel=job.cancel,
+            )  # fmt: skip
+
         try:
             self.snapshot = with_retries(
-                lambda: self._existing() or snapshots.create(
-                    job.session, vm.moref, name=SNAPSHOT_NAME, description=description, quiesce=quiesce,
-                    report=job.report, cancel=job.cancel,
-                ),
+                create,
                 doing=f"Creating the snapshot of {vm.name}",
                 retries=job.settings.MAX_RETRIES,
                 backoff=job.settings.BACKOFF_TIME,
                 report=job.report,
                 cancel=job.cancel,
-            )  # fmt: skip
+            )
         except VcbError:
             self._recover()
             raise

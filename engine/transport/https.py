@@ -2,11 +2,8 @@
 
 The body is a streamOptimized VMDK that the host makes while it sends: its length is not known before, it cannot be
 resumed, and it may end early without any HTTP error, so the end is believed only where HTTP itself proves it.
-
-HTTP is http.client's: 1.0 CPU seconds a GiB, where a bare TLS socket that only receives takes 0.95.
 """
 
-import hashlib
 import http.client
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,10 +11,10 @@ from types import TracebackType
 from urllib.parse import SplitResult, urlsplit
 
 from engine.cancel import CancelToken
-from engine.errors import ConnectionLost, LeaseError, TransportError, VcbError
+from engine.errors import ConnectionLost, VcbError
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
-from engine.transport.lease_url import Device, Issuer, Lease, connect_tls, file_name, https_url, target_of
+from engine.transport.lease_url import Device, Digests, Issuer, Lease, begin_request, file_name, https_url, refused
 from engine.transport.tcp import SocketGuard
 
 BUFFER = 1024 * 1024
@@ -27,8 +24,8 @@ class LeaseStream:
     """Iterate it once: each buffer is a view of one reused buffer and is valid until the next.
 
     Raises ConnectError, TrustError (nothing was sent), LeaseError (the lease has ended), ConnectionLost (dropped or cut
-    short; start again with a new lease), TransportError (the host refuses), Cancelled. After the last buffer `sha1`,
-    `sha256` and `received` (bytes) are those of the whole stream, to be compared with the lease's manifest.
+    short; start again with a new lease), TransportError (the host refuses), Cancelled. After the last buffer
+    `digests` and `received` (bytes) are those of the whole stream, to be compared with the lease's manifest.
     """
 
     def __init__(
@@ -45,18 +42,9 @@ class LeaseStream:
         self.complete = False
         self._device, self._session, self._lease = device, session, lease
         self._report, self._cancel, self._timeout = report, cancel, timeout
-        self._sha1, self._sha256 = hashlib.sha1(usedforsecurity=False), hashlib.sha256()
+        self.digests = Digests()
         self._guard = SocketGuard()
         self._registration = ExitStack()
-
-    @property
-    def sha1(self) -> str:
-        """Lower case hex, of the bytes received so far."""
-        return self._sha1.hexdigest()
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
 
     def __enter__(self) -> "LeaseStream":
         return self
@@ -89,8 +77,7 @@ class LeaseStream:
         buffer = memoryview(bytearray(BUFFER))
         while size := response.readinto(buffer):
             view = buffer[:size]
-            self._sha1.update(view)
-            self._sha256.update(view)
+            self.digests.update(view)
             self.received += size
             yield view
             self._cancel.check()
@@ -101,19 +88,12 @@ class LeaseStream:
 
     def _request(self) -> http.client.HTTPResponse:
         url = https_url(self._device)
-        host, port = url.hostname or "", url.port or 443
-        connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
-        connection.sock = connect_tls(url, self._device, self._session.trust, self._guard, timeout=self._timeout)
-        connection.putrequest("GET", target_of(url))
-        if (host, port) == (self._session.host, self._session.port):  # no other host has any business with it
-            connection.putheader("Cookie", self._session.cookie.reveal())
-        connection.putheader("Connection", "close")
-        connection.endheaders()
+        connection = begin_request("GET", self._device, self._session, self._guard, {}, timeout=self._timeout)
         response = connection.getresponse()
         if self._report.wants(LogLevel.WIRE):
             headers = "; ".join(f"{name}: {value}" for name, value in response.getheaders() if name != "Set-Cookie")
             self._report.wire(
-                f"GET {file_name(url)} from {host}:{port} -> {response.status} {response.reason}; {headers}"
+                f"GET {file_name(url)} from {url.netloc} -> {response.status} {response.reason}; {headers}"
             )
         self._check_answer(response, url)
         return response
@@ -122,16 +102,7 @@ class LeaseStream:
         if response.status == 200 and not response.getheader("Content-Encoding"):
             return
         self._lease.check()
-        fault = f"HTTP {response.status} {response.reason}"
-        if response.status in {401, 403, 404, 410}:
-            raise LeaseError(
-                f"{url.hostname} does not know the export lease's {file_name(url)} any more.",
-                fault=fault,
-                hint="A lease ends when its progress is not reported, or when someone cancels its task in vCenter.",
-            )
-        raise TransportError(
-            f"{url.hostname} does not send {file_name(url)}.", fault=fault, transient=response.status == 503
-        )
+        raise refused(response, url, "export", f"does not send {file_name(url)}.")
 
     def _dropped(self, error: Exception) -> ConnectionLost:
         url = urlsplit(self._device.url)

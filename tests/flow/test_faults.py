@@ -21,7 +21,7 @@ from engine.errors import (
     TrustError,
     VcbError,
 )  # fmt: skip
-from engine.events import DiskProgress, ResultState, Retry, StageStarted
+from engine.events import DiskProgress, Fallback, ResultState, Retry, StageStarted
 from engine.flow import snapshot_step
 from engine.flow.ledger import ledgers
 from engine.lab import power
@@ -130,6 +130,17 @@ class TestConnections:
         else:
             assert outcome.state is ResultState.FAILURE
         assert_nothing_left(proxy)
+
+    def test_a_closed_port_902_falls_back_where_the_operator_allows_it(self, proxy):
+        proxy.lab.nfc.close()
+        assert isinstance(proxy.backup().error, ConnectError)
+        proxy.events.clear()
+        outcome = proxy.backup(TRANSPORT_FALLBACK="https")
+        assert outcome.error is None
+        assert [disk.transport for disk in outcome.disks] == ["https"] * 2
+        assert [(event.asked, event.used) for event in proxy.events if isinstance(event, Fallback)] == [
+            ("nbdssl", "https")
+        ]
 
     def test_a_cut_https_stream_is_never_taken_for_a_whole_one(self, proxy):
         inject(proxy, "http", phase="data", action="short", object="*disk*", size=70_000, last=0)

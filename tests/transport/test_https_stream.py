@@ -131,8 +131,8 @@ def test_a_chunked_stream(serve: Callable[[Answer], Server], report: Reporter, s
     stream = stream_of(server, report)
     assert take(stream) == BODY
     assert (stream.received, stream.complete) == (len(BODY), True)
-    assert stream.sha256 == hashlib.sha256(BODY).hexdigest()
-    assert stream.sha1 == hashlib.sha1(BODY).hexdigest()
+    assert stream.digests.sha256 == hashlib.sha256(BODY).hexdigest()
+    assert stream.digests.sha1 == hashlib.sha1(BODY).hexdigest()
     assert f"Cookie: {COOKIE}\r\n" in server.requests[0]
     assert server.requests[0].startswith(f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n")
 
