@@ -21,8 +21,11 @@ _SHORTEST = 4
 _REMEMBERED = 256
 """Secrets that nobody holds any more, but which a late message may still quote."""
 
-_lock = threading.RLock()  # a Secret may be collected while this very thread is in here
+_lock = threading.RLock()
 _held: Counter[str] = Counter()
+_released: deque[str] = deque()
+"""One entry for each Secret that was collected. That may happen at any allocation, those of this module included, so a
+finalizer only appends here (which is atomic); the books are changed under the lock."""
 _departed: deque[str] = deque()
 _forms: dict[str, set[str]] = {}
 _longest_first: list[str] | None = None
@@ -37,7 +40,7 @@ class Secret:
         self._value = value
         if len(value) >= _SHORTEST:
             _remember(value)
-            weakref.finalize(self, _let_go, value).atexit = False
+            weakref.finalize(self, _released.append, value).atexit = False
 
     def reveal(self) -> str:
         return self._value
@@ -63,25 +66,26 @@ class Secret:
 def _remember(value: str) -> None:
     global _longest_first  # noqa: PLW0603 - the registry is the module's own
     with _lock:
+        _let_go()
         _held[value] += 1
         if value not in _forms:
             _forms[value] = _written_forms(value)
             _longest_first = None
 
 
-def _let_go(value: str) -> None:
-    """The last holder is gone: the value is searched for until enough younger ones have followed it."""
+def _let_go() -> None:
+    """Values without a holder are searched for until enough younger ones have followed them. With the lock held."""
     global _longest_first  # noqa: PLW0603
-    with _lock:
+    while _released:
+        value = _released.popleft()
         _held[value] -= 1
-        if _held[value]:
-            return
-        del _held[value]
-        _departed.append(value)
-        while len(_departed) > _REMEMBERED:
-            oldest = _departed.popleft()
-            if oldest not in _held and oldest not in _departed and _forms.pop(oldest, None):
-                _longest_first = None
+        if not _held[value]:
+            del _held[value]
+            _departed.append(value)
+    while len(_departed) > _REMEMBERED:
+        oldest = _departed.popleft()
+        if oldest not in _held and oldest not in _departed and _forms.pop(oldest, None):
+            _longest_first = None
 
 
 def _written_forms(value: str) -> set[str]:
@@ -110,8 +114,9 @@ def redact(text: str) -> str:
     """The text with every known secret, in any form that a protocol gives it, replaced by `***`."""
     global _longest_first  # noqa: PLW0603
     with _lock:
+        _let_go()
         if _longest_first is None:
-            _longest_first = sorted({form for forms in _forms.values() for form in forms}, key=len, reverse=True)
+            _longest_first = sorted(set().union(*_forms.values()), key=len, reverse=True)
         known = _longest_first
     for form in known:
         if form in text:

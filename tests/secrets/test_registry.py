@@ -22,6 +22,7 @@ def test_a_spent_one_is_masked_for_a_while_and_then_forgotten():
     for number in range(secret._REMEMBERED + 1):
         Secret(f"later-ticket-{number:06}")
     gc.collect()
+    redact("")
     assert "spent-a-moment-ago" not in secret._forms
     assert len(secret._departed) <= secret._REMEMBERED
 
@@ -34,3 +35,32 @@ def test_two_holders_of_one_value():
         Secret(f"between-{number:06}")
     assert redact("the-same-for-both") == "***"
     assert second
+
+
+class _Allocating(str):
+    """A form that collects garbage when it is put into a set, as any allocation there may."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        gc.collect()
+        return super().__hash__()
+
+
+def test_secrets_may_be_collected_while_the_registry_is_read():
+    """Tickets in reference cycles die whenever the collector runs, in whichever function that is."""
+    held = Secret("held-through-it-all")
+    form = _Allocating("another form of it")
+    secret._forms[held.reveal()].add(form)
+    gc.disable()
+    try:
+        for number in range(2 * secret._REMEMBERED):
+            cycle: list = [Secret(f"in-a-cycle-{number:06}")]
+            cycle.append(cycle)
+        del cycle
+        assert redact("held-through-it-all, another form of it") == "***, ***"
+    finally:
+        gc.enable()
+        secret._forms[held.reveal()].discard(form)
+    redact("")
+    assert len(secret._departed) <= secret._REMEMBERED
