@@ -12,6 +12,7 @@ from cyclopts.exceptions import CycloptsError
 
 from engine import __version__
 from engine.errors import VcbError
+from tui.cli.console_command import console, on_a_terminal
 from tui.cli.interrupt import endings_raise
 from tui.cli.privacy import guarded, know_misplaced, show_defect
 from tui.cli.screen import Screen, safe_streams
@@ -43,7 +44,7 @@ _COMMANDS = {
 }
 _HELP = """VMware Consolidated Backup for today's vSphere, on the backup proxy.
 
-For a first look without any set-up: vcb demo. The full-screen console is not in this version; the commands are."""
+Without a command on a terminal: the full-screen console. For a first look without any set-up: vcb demo."""
 
 
 def application() -> App:
@@ -70,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     know_misplaced(words)
     as_json = "--json" in words
     try:
+        with guarded():
+            if not words and on_a_terminal():
+                return console()
         with guarded(), endings_raise():
             return application()(words) or 0
     except CycloptsError as error:

@@ -1,0 +1,25 @@
+"""`vcb` without words: the full-screen console."""
+
+import os
+import sys
+
+from engine.config.document import open_document
+from engine.config.effective import default_file, settings_of
+from engine.config.options import Settings
+
+
+def on_a_terminal() -> bool:
+    """Whether there is a screen to draw on and a keyboard to read."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def console() -> int:
+    """Runs the console until the operator leaves it. A configuration with mistakes is no hindrance: the console is
+    where they are corrected."""
+    file = default_file(os.environ)
+    settings = settings_of(open_document(file), os.environ) if file else Settings.of()
+    from tui.app import VcbApp  # noqa: PLC0415 - Textual looks at the environment when it is imported
+
+    app = VcbApp(settings, file)
+    app.run()
+    return app.return_code or 0
