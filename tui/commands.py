@@ -19,11 +19,12 @@ CONSOLE = "console"
 
 _WORDS = {
     "up": "↑", "down": "↓", "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home",
-    "end": "End", "enter": "Enter", "escape": "Esc", "space": "Space", "tab": "Tab", "shift+tab": "S-Tab", "backspace": "Bksp",
-    "delete": "Del", "question_mark": "?", "colon": ":", "slash": "/", "left_square_bracket": "[",
-    "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}", "plus": "+", "minus": "-",
-    "equals_sign": "=", "full_stop": ".", "comma": ",", "exclamation_mark": "!", "asterisk": "*", "less_than_sign": "<",
-    "greater_than_sign": ">", "at": "@", "number_sign": "#", "tilde": "~", "semicolon": ";", "apostrophe": "'",
+    "end": "End", "enter": "Enter", "escape": "Esc", "space": "Space", "tab": "Tab", "shift+tab": "S-Tab",
+    "backspace": "Bksp", "delete": "Del", "question_mark": "?", "colon": ":", "slash": "/",
+    "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
+    "plus": "+", "minus": "-", "equals_sign": "=", "full_stop": ".", "comma": ",", "exclamation_mark": "!",
+    "asterisk": "*", "less_than_sign": "<", "greater_than_sign": ">", "at": "@", "number_sign": "#", "tilde": "~",
+    "semicolon": ";", "apostrophe": "'",
 }  # fmt: skip
 """What Textual calls a key, and what is printed on it."""
 _ASCII_WORDS = {"up": "Up", "down": "Down", "left": "Left", "right": "Right"}

@@ -84,7 +84,7 @@ def test_help_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     for command in ("demo", "lab", "inventory", "plan", "backup", "mount", "unmount"):
         assert command in said
-    assert "console is not in" in said
+    assert "full-screen console" in said
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
