@@ -8,7 +8,7 @@ from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.config.rules import require_runnable
 from engine.config.secrets import find_password
-from engine.errors import VcbError
+from engine.errors import ConfigError, VcbError
 from engine.events import Result
 from engine.flow.backup import VmBackup
 from engine.flow.job_context import JobContext
@@ -31,6 +31,18 @@ def plan(spec: str, settings: Settings, report: Reporter, cancel: CancelToken, *
     the run itself is the plan's `obstacle`."""
     with _job(settings, report, cancel, prompt, adopt=None, job_id="plan") as job:
         return make_plan(job, look_up(job, spec))
+
+
+def plan_in(session: Session, spec: str, settings: Settings, report: Reporter, cancel: CancelToken) -> Plan:
+    """As `plan`, in a session that is there already and stays open. Raises ConfigError when the settings lead to
+    another server."""
+    if (session.host, session.port) != (settings.HOST, settings.PORT):
+        raise ConfigError(
+            f"the settings lead to {settings.HOST}:{settings.PORT}, this session to {session.host}:{session.port}"
+        )
+    state = StateDirectory.default()
+    job = JobContext("plan", settings, session, report, cancel, state, Ledger(state.job("plan")))
+    return make_plan(job, look_up(job, spec))
 
 
 def backup(

@@ -134,10 +134,11 @@ def plan_disks(vm: VirtualMachine, excluded: Sequence[str]) -> tuple[PlannedDisk
             f"EXCLUDE_DISKS names {', '.join(unknown)}, which {vm.name} does not have.",
             hint="It has " + ", ".join(f"{disk.name} ({disk.label})" for disk in vm.disks) + ".",
         )
-    return tuple(PlannedDisk(disk, _fate(disk, excluded)) for disk in vm.disks)
+    return tuple(PlannedDisk(disk, fate(disk, excluded)) for disk in vm.disks)
 
 
-def _fate(disk: Disk, excluded: Sequence[str]) -> SkipReason | None:
+def fate(disk: Disk, excluded: Sequence[str]) -> SkipReason | None:
+    """Why a backup leaves this disk out, if it does; `excluded` as in EXCLUDE_DISKS."""
     if any(_names(disk, name) for name in excluded):
         return SkipReason(EXCLUDED, "The operator leaves it out (EXCLUDE_DISKS).")
     return disk.skip

@@ -24,8 +24,6 @@ from engine.vsphere.privileges import missing, wanted
 from engine.vsphere.properties import Ref, get_one
 
 T = TypeVar("T")
-_LOCKED_BY_PRODUCTS = ("CreateSnapshot_Task", "CreateSnapshotEx_Task", "RelocateVM_Task")
-"""Disabled by a product's lock (AuthorizationManager.DisableMethods); others are disabled by the VM's mere state."""
 
 
 def look_up(job: JobContext, spec: str) -> str:
@@ -220,8 +218,8 @@ def _warnings(
         for snapshot in vm.snapshots
         if job.owner(snapshot, vm.moref) == "foreign"
     ]
-    if locked := [name for name in vm.disabled_methods if name in _LOCKED_BY_PRODUCTS]:
-        warnings.append(f"vCenter has disabled {', '.join(locked)}: another backup product may hold this VM.")
+    if locked := ", ".join(vm.locked_methods):
+        warnings.append(f"vCenter has disabled {locked}: another backup product may hold this VM.")
     return [*warnings, *_dead_jobs(job, vm)]
 
 

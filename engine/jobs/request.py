@@ -6,7 +6,6 @@ the environment again; and never a password: that one is found anew by the worke
 
 import os
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,8 +14,9 @@ from typing import Any
 
 import tomli_w
 
-from engine.config.options import OPTIONS, Origin, Settings
+from engine.config.options import Settings
 from engine.errors import ConfigError
+from engine.jobs import plain_settings
 
 FILE_NAME = "job.toml"
 
@@ -59,9 +59,6 @@ class Request:
         fresh.rename(directory / FILE_NAME)
 
     def _to_toml(self) -> dict[str, Any]:
-        chosen = {name: self.settings.value_of(name) for name in OPTIONS if not OPTIONS[name].secret}
-        given = {name: value for name, value in chosen.items() if value is not None and value != OPTIONS[name].default}
-        origins = {name: _origin(self.settings.origin(name)) for name in OPTIONS if self.settings.origin(name).kind}
         return {
             "job": self.job,
             "act": self.act.value,
@@ -69,8 +66,7 @@ class Request:
             **({"adopt": self.adopt} if self.adopt else {}),
             "parallel": self.parallel,
             "created": self.created,
-            "settings": {name: _plain(name, value) for name, value in given.items()},
-            "origins": {name: origin for name, origin in origins.items() if origin != {"kind": "default"}},
+            **plain_settings.to_plain(self.settings),
         }
 
 
@@ -83,7 +79,7 @@ def read_request(directory: Path) -> Request:
             job=shape["job"],
             act=Act(shape["act"]),
             subjects=tuple(shape["subjects"]),
-            settings=_settings(shape["settings"], shape["origins"]),
+            settings=plain_settings.from_plain(shape),
             adopt=shape.get("adopt"),
             parallel=shape["parallel"],
             created=shape["created"],
@@ -92,29 +88,3 @@ def read_request(directory: Path) -> Request:
         raise ConfigError(f"the job cannot be read: {error.strerror}", file=str(path)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"this is not the request of a job: {error}", file=str(path)) from error
-
-
-def _settings(values: Mapping[str, Any], origins: Mapping[str, Any]) -> Settings:
-    """Options that this version does not know are left out: a job of a newer version can still be listed."""
-    known = Settings.of(**{name: value for name, value in values.items() if name in OPTIONS})
-    read = {name: known.value_of(name) for name in values if name in OPTIONS}
-    return Settings(read, {name: _origin_of(shape) for name, shape in origins.items()})
-
-
-def _plain(name: str, value: object) -> Any:
-    """A value as TOML has it and `Option.read` takes back; a path is absolute, since the worker works elsewhere."""
-    if isinstance(value, Path):
-        return str(value.absolute())
-    if isinstance(value, (bool, int, float, str)):
-        return value
-    return list(value) if isinstance(value, tuple) else OPTIONS[name].text(value)
-
-
-def _origin(origin: Origin) -> dict[str, Any]:
-    where = {"file": str(origin.file), "line": origin.line, "column": origin.column} if origin.file else {}
-    return {"kind": origin.kind, **where}
-
-
-def _origin_of(shape: Mapping[str, Any]) -> Origin:
-    file = Path(shape["file"]) if "file" in shape else None
-    return Origin(shape["kind"], file, shape.get("line", 0), shape.get("column", 0))

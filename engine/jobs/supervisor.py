@@ -19,6 +19,7 @@ from engine.config.secrets import child_environment
 from engine.errors import ConfigError, VcbError
 from engine.jobs import request as requests
 from engine.jobs.job import ERRORS, LOCK, Job
+from engine.jobs.plain_settings import password_pipe
 from engine.jobs.request import Act, Request
 from engine.jobs.tail import Entry
 from engine.secret import Secret
@@ -56,31 +57,24 @@ def start(
 
 def _spawn(directory: Path, lock: int, password: Secret | None) -> None:
     command = [sys.executable, "-m", "engine.jobs.worker", str(directory), "--lock", str(lock)]
-    passed = [lock]
-    if password is not None:
-        reading, writing = os.pipe()
-        passed.append(reading)
-        command += ["--password", str(reading)]
-        os.write(writing, password.reveal().encode())  # at most 4096 bytes: a pipe takes them at once
-        os.close(writing)
     try:
-        with os.fdopen(os.open(directory / ERRORS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as errors:
+        with (
+            password_pipe(password) as passed,
+            os.fdopen(os.open(directory / ERRORS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as errors,
+        ):
             worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command,
+                [*command, *passed.words],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
                 cwd=Path(engine.__file__).parents[1],
                 env={**child_environment(), "VCB_STATE_DIR": str(directory.parents[1])},
                 start_new_session=True,
-                pass_fds=passed,
+                pass_fds=[lock, *passed.descriptors],
             )
         threading.Thread(target=worker.wait, name="reaper", daemon=True).start()  # a long-lived starter keeps no zombie
     except OSError as error:
         raise VcbError(f"No worker can be started: {error.strerror or error}") from error
-    finally:
-        if password is not None:
-            os.close(passed[-1])
 
 
 def jobs() -> list[Job]:

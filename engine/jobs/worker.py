@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from engine.cancel import CancelToken
-from engine.config.options import Settings
 from engine.errors import VcbError
 from engine.events import Event, JobEnded, LogRecord, Result, ResultState
 from engine.jobs.control import ControlServer
 from engine.jobs.job import ERRORS
 from engine.jobs.journal import Writer
+from engine.jobs.plain_settings import with_password
 from engine.jobs.process_identity import ProcessIdentity
 from engine.jobs.request import Act, Request, read_request
 from engine.jobs.state import JobState, StateFile, worst
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter, Volume
-from engine.secret import Secret, redact
+from engine.secret import redact
 
 
 class Worker:
@@ -137,8 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     _leave_the_starter(given.directory, given.lock)
     request = read_request(given.directory)
-    if given.password is not None:
-        request = replace(request, settings=_with_password(request.settings, given.password))
+    request = replace(request, settings=with_password(request.settings, given.password))
     return _until_ended(Worker(given.directory, request))
 
 
@@ -152,13 +151,6 @@ def _leave_the_starter(directory: Path, lock: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(ProcessIdentity.mine()).encode(), 0)
-
-
-def _with_password(settings: Settings, descriptor: int) -> Settings:
-    """The password comes once, over a pipe that nobody else can read, and never touches a disk."""
-    with os.fdopen(descriptor, "rb") as pipe:
-        secret = Secret(pipe.read().decode())
-    return settings.having("PASSWORD", secret, settings.origin("PASSWORD"))
 
 
 def _until_ended(worker: Worker) -> int:

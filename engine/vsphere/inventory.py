@@ -35,8 +35,11 @@ _LIGHT = (
     "guest.hostName",
     TREE,
 )
-_WITH_DISKS = (*_LIGHT, disks.DEVICES, *disks.LAYOUT)
-_READERS = {disks.DEVICES: disks.read_devices}
+WITH_DISKS = (*_LIGHT, disks.DEVICES, *disks.LAYOUT)
+READERS = {disks.DEVICES: disks.read_devices}
+_LOCKED_BY_PRODUCTS = ("CreateSnapshot_Task", "CreateSnapshotEx_Task", "RelocateVM_Task")
+"""Disabled by a product's lock (AuthorizationManager.DisableMethods); others are disabled by the VM's mere state."""
+
 _PLACES = {"Folder": ["name", "parent"], "Datacenter": ["name", "parent"], "VirtualApp": ["name", "parentFolder"]}
 
 
@@ -74,23 +77,29 @@ class VirtualMachine:
     vmx: str | None
     guest_os: str
 
+    @property
+    def locked_methods(self) -> tuple[str, ...]:
+        """What a backup needs and vCenter has disabled: another product may hold the VM. A template's mere state
+        disables the same, and is no lock."""
+        return () if self.template else tuple(name for name in self.disabled_methods if name in _LOCKED_BY_PRODUCTS)
+
 
 def read_vm(session: Session, moref: str) -> VirtualMachine:
     """Everything about one VM. Raises `VmUnsuitable` when it is gone."""
     ref = Ref("VirtualMachine", moref)
-    values = get_one(session, ref, _WITH_DISKS, readers=_READERS)
+    values = get_one(session, ref, WITH_DISKS, readers=READERS)
     host = values.get("runtime.host")
     hosts = {host: get(session, [host], ["name"]).get(host, {}).get("name", "")} if host else {}
-    return _virtual_machine(ref, values, Places(ancestors(session, ref)), hosts)
+    return virtual_machine(ref, values, Places(ancestors(session, ref)), hosts)
 
 
 def inventory(session: Session, *, with_disks: bool = True) -> Iterator[VirtualMachine]:
     """All VMs, as they arrive; without disks it is about three times cheaper."""
     places = Places({row.ref: row.values for kind, paths in _PLACES.items() for row in collect(session, kind, paths)})
     hosts = {row.ref: row.values.get("name", "") for row in collect(session, "HostSystem", ["name"])}
-    paths = _WITH_DISKS if with_disks else _LIGHT
-    for row in collect(session, "VirtualMachine", paths, readers=_READERS):
-        yield _virtual_machine(row.ref, row.values, places, hosts)
+    paths = WITH_DISKS if with_disks else _LIGHT
+    for row in collect(session, "VirtualMachine", paths, readers=READERS):
+        yield virtual_machine(row.ref, row.values, places, hosts)
 
 
 def paths_of(session: Session, morefs: Iterable[str]) -> list[str]:
@@ -130,7 +139,9 @@ class Places:
             ref, node = above, self._nodes.get(above)
 
 
-def _virtual_machine(ref: Ref, values: Mapping[str, Any], places: Places, hosts: Mapping[Ref, str]) -> VirtualMachine:
+def virtual_machine(ref: Ref, values: Mapping[str, Any], places: Places, hosts: Mapping[Ref, str]) -> VirtualMachine:
+    """A VM from its values by path (`WITH_DISKS`, read with `READERS`), and the names of the hosts."""
+
     def text(path: str) -> str:
         return values.get(path) or ""
 
