@@ -20,6 +20,7 @@ VcbError
 ├── VsphereError             any other fault of vCenter or ESXi, with its name
 ├── TransportError           the disk cannot be read this way
 │   ├── ConnectionLost       the data connection dropped                                  transient
+│   ├── VmfsError            a VMFS volume that is damaged, or holds what readers disagree about
 │   └── LeaseError           the export lease ended before the data
 ├── ImageError               a disk image that is malformed or not what it should be
 ├── VerifyError              what was written is not what was read
@@ -171,6 +172,15 @@ class VsphereError(VcbError):
 
 class TransportError(VcbError):
     code = "transport"
+
+
+class VmfsError(TransportError):
+    """Nothing of the file may be used: a map that is not certain is worse than none."""
+
+    code = "vmfs"
+
+    def __init__(self, sentence: str, *, fault: str = "", hint: str = "Read this disk over nbdssl.") -> None:
+        super().__init__(sentence, fault=fault, hint=hint)
 
 
 class ConnectionLost(TransportError):
