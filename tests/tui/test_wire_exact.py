@@ -1,0 +1,103 @@
+"""What our bytes show on a terminal is what Textual's own show, after every repaint, whatever was held between."""
+
+import random
+
+import pytest
+from rich.color import ColorSystem
+from rich.console import RenderableType
+from textual._compositor import CompositorUpdate
+from textual.screen import Screen
+
+from tests.tui.replay import Replay
+from tests.tui.sample_app import SampleApp
+from tui.wire.abilities import Abilities
+from tui.wire.line import Line
+from tui.wire.pacing import Pacing
+
+KEYS = (
+    *("tab", "shift+tab", "up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "space"),
+    *("a", "日", "é", "backspace", "ctrl+p", "escape", "q", "f2", "t", "h"),
+)
+SIZES = ((80, 24), (132, 40), (60, 15), (81, 25), (250, 70))
+
+
+class Witness(SampleApp):
+    """Sends every repaint to two terminals: as Textual encodes it, and through our line."""
+
+    def __init__(self, abilities: Abilities, chance: random.Random) -> None:
+        super().__init__()
+        self.console._color_system = abilities.colours
+        self._chance = chance
+        self._now = 0.0
+        self.theirs, self.ours = Replay(1, 1), Replay(1, 1)
+        self.line = Line(abilities, Pacing(lambda: self._now), self._send)
+        self.frames = 0
+        self.differing: list[tuple[int, int]] = []
+        self.bytes = {"theirs": 0, "ours": 0}
+
+    def _send(self, data: str) -> None:
+        self.ours.feed(data.removesuffix("\x1b[6n"))
+        self.bytes["ours"] += len(data.encode())
+        self.line.pacing.answered()
+
+    def _display(self, screen: Screen, renderable: RenderableType | None) -> None:
+        if not isinstance(renderable, CompositorUpdate) or self._batch_count:
+            return
+        self.frames += 1
+        size = screen._compositor.size
+        if size != self.line.size:
+            self.theirs.resize(*size)
+            self.ours.resize(*size)
+            self.line.resize(*size)
+            renderable = screen._compositor.render_full_update()
+        theirs = renderable.render_segments(self.console)
+        self.bytes["theirs"] += len(theirs.encode())
+        self.theirs.feed(theirs)
+        self._pace(renderable)
+
+    def _pace(self, update: CompositorUpdate) -> None:
+        """Now and then the line is busy: what is held then goes with a later repaint."""
+        fate = self._chance.random()
+        if fate < 0.2:
+            self.line.pacing.sent()
+            if fate < 0.1:
+                self.line.pacing.key()
+        self.line.paint(update, (0, 0))
+        self._now += 20.0
+        if not self.line.holds:
+            self.compare()
+
+    def compare(self) -> None:
+        """The rows that either terminal has been drawn on since the last time."""
+        for y in self.theirs.changed() | self.ours.changed():
+            if self.theirs.row(y) != self.ours.row(y):
+                self.differing.append((self.frames, y))
+
+
+async def fuzz(seed: int, keys: int, abilities: Abilities) -> Witness:
+    chance = random.Random(seed)
+    app = Witness(abilities, chance)
+    async with app.run_test(size=SIZES[seed % 3]) as pilot:
+        for number in range(keys):
+            if number % 25 == 24:
+                await pilot.resize_terminal(*chance.choice(SIZES))
+            await pilot.press(chance.choice(KEYS))
+        app.line.flush()
+        app.compare()
+    return app
+
+
+@pytest.mark.parametrize("depth", [ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD])
+async def test_the_screen_is_the_one_that_textual_draws(depth: ColorSystem) -> None:
+    app = await fuzz(int(depth), 25, Abilities(colours=depth))
+    assert app.frames > 15
+    assert app.differing == []
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", range(1, 14))
+async def test_over_more_than_a_thousand_repaints(seed: int) -> None:
+    app = await fuzz(seed, 100, Abilities())
+    assert app.frames > 80
+    assert app.differing == []
+    assert app.bytes["ours"] < app.bytes["theirs"] / 2
