@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import App
-
 from engine.config.options import Settings
 from tui.commands import Command, Offers, Registry
 from tui.panes.config import ConfigPane
@@ -13,11 +11,12 @@ from tui.panes.inventory import InventoryPane
 from tui.panes.job_log import JobLogPane
 from tui.panes.pane import Pane
 from tui.screens.main import MainScreen
+from tui.wire.display import LineApp
 
 PANES: tuple[type[Pane], ...] = (InventoryPane, ConfigPane, JobLogPane)
 
 
-class VcbApp(Offers, App[None]):
+class VcbApp(Offers, LineApp[None]):
     """`settings` are those in effect when the console starts; `document_path` is the configuration file they came from,
     None while there is none. The panes get both from `self.app`."""
 

@@ -161,6 +161,11 @@ class PtyLab:
     def resize(self, width: int, height: int) -> None:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
+    def cooked(self) -> bool:
+        """Whether the terminal echoes and edits lines, as a shell wants it."""
+        modes = termios.tcgetattr(self._master)[3]
+        return bool(modes & termios.ECHO and modes & termios.ICANON)
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 

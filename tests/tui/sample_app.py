@@ -1,5 +1,7 @@
 """A three-pane app of Textual's own widgets: what the console is measured and fuzzed beside."""
 
+import os
+import sys
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -31,11 +33,17 @@ class Question(ModalScreen[None]):
 class SampleApp(LineApp[None]):
     """Tree, table and log."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "ask", "Ask"), Binding("f2", "ask", "Ask")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "ask", "Ask"),
+        Binding("f2", "ask", "Ask"),
+        Binding("f9", "fail", "Fail"),
+    ]
     CSS = """
     #left { width: 40%; border: round $primary; } #left:focus { border: round $accent; }
     #table { height: 60%; } #log { border: solid $secondary; }
     """
+
+    lines = 0
 
     def compose(self) -> ComposeResult:
         yield Header()
@@ -59,6 +67,17 @@ class SampleApp(LineApp[None]):
             table.add_row(NAMES[number % len(NAMES)], f"{number} GiB", "on" if number % 3 else "[red]off[/]")
         self.query_one(Log).write_lines(f"{number} {NAMES[number % len(NAMES)]}" for number in range(50))
         tree.focus()
+        if os.environ.get("SAMPLE_LIVE"):
+            self.set_interval(0.02, self.grow)
+
+    def grow(self) -> None:
+        """A live repaint, as a feed makes it."""
+        if self.line_clear:
+            self.query_one(Log).write_line("live " + chr(ord("A") + self.lines % 26) * 12)
+            self.lines += 1
+
+    def action_fail(self) -> None:
+        raise RuntimeError("as ordered")
 
     def action_ask(self) -> None:
         if not isinstance(self.screen, Question):
@@ -66,4 +85,6 @@ class SampleApp(LineApp[None]):
 
 
 if __name__ == "__main__":
-    SampleApp().run()
+    app = SampleApp()
+    app.run()
+    sys.exit(app.return_code)
