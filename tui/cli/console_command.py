@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from engine.config.document import open_document
 from engine.config.effective import default_file, settings_of
@@ -13,10 +14,10 @@ def on_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def console() -> int:
-    """Runs the console until the operator leaves it. A configuration with mistakes is no hindrance: the console is
-    where they are corrected."""
-    file = default_file(os.environ)
+def console(file: Path | None = None) -> int:
+    """Runs the console until the operator leaves it, on `file` or the one that a command would take. A configuration
+    with mistakes is no hindrance: the console is where they are corrected."""
+    file = file or default_file(os.environ)
     settings = settings_of(open_document(file), os.environ) if file else Settings.of()
     from tui.app import VcbApp  # noqa: PLC0415 - Textual looks at the environment when it is imported
 

@@ -1,4 +1,4 @@
-"""vcb demo: a whole backup against an embedded vSphere, with nothing to set up."""
+"""vcb demo: the console, or one whole backup, on an embedded vSphere; nothing to set up."""
 
 import os
 import shutil
@@ -16,8 +16,11 @@ from engine.config.options import Settings
 from engine.config.secrets import child_environment
 from engine.events import ResultState
 from engine.reporter import Reporter
+from tui.cli import demo_proxy
+from tui.cli.console_command import console, on_a_terminal
 from tui.cli.flags import JsonFlag
 from tui.cli.job_commands import run_jobs
+from tui.cli.lab_keeper import kept_lab
 from tui.cli.lab_process import LabProcess
 from tui.cli.screen import Screen
 
@@ -35,16 +38,18 @@ def demo(
     loglevel: str = "3",
     json: JsonFlag = False,
 ) -> int:
-    """Start an embedded vSphere, back up a running VM of it, and prove the restore point.
+    """Open the console on an embedded vSphere, with guests that write, a leftover snapshot, jobs and an odd config.js.
 
-    The lab runs on the loopback interface with real protocols, TLS verified, and a guest that keeps writing. When
-    qemu-img is installed, every exported disk is compared with the lab's own image of the frozen disk. The lab ends
-    with the demo; its directory, with the restore point in it, stays to be looked at, and its name is told.
+    The lab runs on the loopback interface with real protocols and TLS verified. Jobs go on when the console is left;
+    the lab ends when neither needs it. With the same --keep a later demo finds everything where it was.
+
+    Headless: back up a running VM and prove the restore point. When qemu-img is installed, every exported disk is
+    compared with the lab's own image of the frozen disk. The directory stays to be looked at, and its name is told.
 
     Parameters
     ----------
     headless
-        Without the full-screen console. In this version the demo always is.
+        Without the console: one whole backup, told line by line. So is any demo that has no terminal.
     transport
         How disk data comes: nbd, nbdssl or https.
     keep
@@ -54,17 +59,29 @@ def demo(
     """
     screen = Screen(as_json=json)
     wanted = Settings.of(TRANSPORT_MODE=transport, LOGLEVEL=loglevel, KEEP_FREE=_KEEP_FREE)
-    if not headless:
-        screen.line("The console is not in this version; this is vcb demo --headless.", "dim")
-    directory = keep or Path(tempfile.mkdtemp(prefix="vcb-demo-"))
+    directory = (keep or Path(tempfile.mkdtemp(prefix="vcb-demo-"))).absolute()
+    (directory / "backup").mkdir(parents=True, exist_ok=True)
     screen.line(f"Starting an embedded vSphere in {directory}", "dim")
-    settings = wanted.but(BACKUPROOT=directory.absolute() / "backup")
-    settings.BACKUPROOT.mkdir(parents=True, exist_ok=True)
-    with _own_state(directory / "state"), LabProcess(directory / "lab") as lab:
-        screen.line(f"It answers at {lab.url}; backing up its VM {DEMO_VM}.", "dim")
-        code = _backup(screen, settings.but(**lab.settings()), lab)
+    with _own_state(directory / "state"):
+        if headless or json or not on_a_terminal():
+            code = _headless(screen, wanted.but(BACKUPROOT=directory / "backup"), directory)
+        else:
+            code = _console(directory)
     screen.line(f"All of this can go: rm -r {directory}", "dim")
     return code
+
+
+def _console(directory: Path) -> int:
+    with kept_lab(directory) as connection:
+        file = demo_proxy.configuration(directory, connection)
+        demo_proxy.past(file)
+        return console(file)
+
+
+def _headless(screen: Screen, settings: Settings, directory: Path) -> int:
+    with LabProcess(directory / "lab") as lab:
+        screen.line(f"It answers at {lab.url}; backing up its VM {DEMO_VM}.", "dim")
+        return _backup(screen, settings.but(**lab.settings()), lab)
 
 
 @contextmanager
