@@ -3,11 +3,13 @@
 import os
 
 from rich.console import RenderableType
+from textual import events
 from textual._compositor import CompositorUpdate, LayoutUpdate
 from textual.app import App, ReturnType
 from textual.driver import Driver
 from textual.screen import Screen
 
+from tui.compat import steady_cursor
 from tui.wire.driver import LineDriver
 
 
@@ -18,6 +20,9 @@ class LineApp(App[ReturnType]):
         if os.environ.get("VCB_WIRE", "").lower() == "off":
             return super().get_driver_class()
         return LineDriver
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        steady_cursor(event.widget)
 
     @property
     def line_clear(self) -> bool:

@@ -1,27 +1,23 @@
 """The terminal: Textual's Linux driver, with the line's pacing, and with endings that leave a usable terminal behind.
 
 What differs from `LinuxDriver`: cursor position replies acknowledge repaints and go no further; repaints leave in one
-write each; SIGTERM, SIGHUP and the end of input leave the app in good order; bytes that are no UTF-8 are no crash
-(tui/compat.py lists the defects of Textual among these); terminals that would print an unknown query are not asked.
+write each; SIGTERM, SIGHUP and the end of input leave the app in good order; a terminal that would print an unknown
+query is not asked.
 """
 
 import asyncio
 import contextlib
 import os
-import selectors
 import signal
 import sys
 import threading
-from codecs import getincrementaldecoder
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from textual import events, messages
-from textual._parser import ParseError
-from textual._xterm_parser import XTermParser
-from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
+from tui.compat import SturdyInputDriver
 from tui.wire.abilities import Abilities
 from tui.wire.line import Line
 from tui.wire.output import TerminalOutput
@@ -38,7 +34,7 @@ _FAREWELL = 2.0
 """Seconds that a terminal gets to take the last bytes, and the app to end after SIGTERM or SIGHUP."""
 
 
-class LineDriver(LinuxDriver):
+class LineDriver(SturdyInputDriver):
     """`line` takes the repaints. Everything runs in the event loop's thread, but `process_message`."""
 
     def __init__(
@@ -142,27 +138,5 @@ class LineDriver(LinuxDriver):
             self.line.synchronized = True
         super().process_message(message)
 
-    def run_input_thread(self) -> None:
-        parser = XTermParser(self._debug)
-        decode = getincrementaldecoder("utf-8")(errors="replace").decode
-        with selectors.SelectSelector() as selector:
-            selector.register(self.fileno, selectors.EVENT_READ)
-            while not self.exit_event.is_set():
-                if selector.select(0.1):
-                    data = self._read()
-                    if not data:
-                        self._loop.call_soon_threadsafe(self._end, 128 + signal.SIGHUP)
-                        return
-                    for message in parser.feed(decode(data)):
-                        self.process_message(message)
-                for message in parser.tick():
-                    self.process_message(message)
-        with contextlib.suppress(EOFError, ParseError):
-            list(parser.feed(""))
-
-    def _read(self) -> bytes:
-        """Input; empty when the terminal is gone."""
-        try:
-            return os.read(self.fileno, 4096)
-        except OSError:
-            return b""
+    def input_ended(self) -> None:
+        self._loop.call_soon_threadsafe(self._end, 128 + signal.SIGHUP)
