@@ -14,7 +14,7 @@ from engine.flow.exporters import Exporter, open_exporter
 from engine.flow.incremental import DiskMethod, Methods
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
-from engine.flow.locks import vm_lock
+from engine.flow.locks import root_lock, vm_lock
 from engine.flow.mount_step import MountStep
 from engine.flow.outcome import DiskOutcome, Outcome
 from engine.flow.plan import Plan
@@ -24,6 +24,7 @@ from engine.flow.retry import with_retries
 from engine.flow.snapshot_step import SnapshotStep
 from engine.flow.survey import look_up, make_plan, points_home
 from engine.loglevel import LogLevel
+from engine.points.mount_point import backuproot
 from engine.reporter import Reporter
 from engine.vsphere.disks import Disk
 from engine.vsphere.snapshots import Snapshot
@@ -70,6 +71,7 @@ class VmBackup:
             _announce(plan, report.bind(vm=plan.vm.name))
             if plan.obstacle is not None:
                 raise plan.obstacle
+            locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
             outcome.note_skipped()
             if not plan.exported:
                 outcome.exceptions.append("No disk of this VM can be backed up; nothing was written.")

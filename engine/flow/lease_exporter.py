@@ -15,6 +15,7 @@ from engine.image.stream_copy import store_stream
 from engine.points.naming import disk_file
 from engine.reporter import Reporter
 from engine.transport.https import LeaseStream
+from engine.vsphere import tasks
 from engine.vsphere.disks import Disk
 from engine.vsphere.lease import DeviceUrl, ExportLease, ManifestEntry
 from engine.vsphere.snapshots import Snapshot
@@ -84,13 +85,16 @@ class LeaseExporter:
 
     def _start(self, report: Reporter) -> ExportLease:
         job, vm = self._job, self._plan.vm
+        before = set(tasks.recent(job.session, vm.moref))
         self._entry = job.ledger.intent(Kind.LEASE, vm=vm.moref, snapshot=self._snapshot.moref)
         try:
             lease = ExportLease.start(job.session, self._snapshot.moref, report, cancel=job.cancel, subject=vm.name)
         except BaseException:
             job.ledger.undone(self._entry)  # `start` has aborted a lease that did not get ready
             raise
-        job.ledger.done(self._entry)
+        # Another session can't reach the lease itself, but it can cancel the lease's task.
+        made = [task.moid for task in tasks.exports(job.session, vm.moref) if task not in before]
+        job.ledger.done(self._entry, timeout=lease.timeout, **({"task": made[0]} if len(made) == 1 else {}))
         offered = {device.device_key for device in lease.devices}
         missing = [planned.disk.name for planned in self._plan.exported if planned.disk.key not in offered]
         if missing:

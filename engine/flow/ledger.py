@@ -3,8 +3,11 @@
 One `ledger.jsonl` a job. An entry is an intent; a later line with the same number tells its fate: `done` (the thing
 exists), `undone` (it is gone again), `left` (it stays, and why). Whoever reads the ledger of a dead job knows what may
 have been left behind: each entry whose last word is `intent` or `done`.
+
+The job holds its ledger's flock as long as it lives, so that everybody can tell a dead job from one that works.
 """
 
+import fcntl
 import json
 import os
 import time
@@ -13,6 +16,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from engine.errors import BusyError
+from engine.process_identity import ProcessIdentity
 
 FILE_NAME = "ledger.jsonl"
 
@@ -63,9 +69,23 @@ class Ledger:
         self._entries: dict[int, Entry] = {}
         self._fd = -1
 
+    @classmethod
+    def resume(cls, directory: Path) -> "Ledger":
+        """The ledger of a dead job, to be told what became of its entries. Raises BusyError when the job lives."""
+        ledger = cls(directory)
+        ledger._open()
+        ledger._entries = {entry.number: entry for entry in read(ledger.path)}
+        return ledger
+
+    @property
+    def entries(self) -> list[Entry]:
+        return list(self._entries.values())
+
     def intent(self, kind: Kind, **details: Any) -> int:
         """Announces a side effect; returns the number under which its fate is reported."""
         number = len(self._entries) + 1
+        if kind is Kind.JOB:
+            details = {**details, "process": str(ProcessIdentity.mine())}
         self._write(Entry(number, kind, Fate.INTENT, time.time(), details))
         return number
 
@@ -102,12 +122,44 @@ class Ledger:
 
     def _open(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise BusyError(f"Job {self.path.parent.name} is being worked on by another process.") from None
+        self._fd = fd
+        _end_torn_line(fd)
         directory_fd = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(directory_fd)
         finally:
             os.close(directory_fd)
+
+
+def _end_torn_line(fd: int) -> None:
+    """A line that a power loss cut off is taken away, so that the next one stands alone."""
+    data = os.pread(fd, os.fstat(fd).st_size, 0)
+    if data and not data.endswith(b"\n"):
+        os.ftruncate(fd, data.rfind(b"\n") + 1)
+
+
+def in_use(path: Path) -> bool:
+    """Whether the job that writes this ledger still lives: its flock is held, and not by an heir of the dead."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        header = next((entry for entry in read(path) if entry.kind is Kind.JOB), None)
+        process = ProcessIdentity.parse(header.details.get("process", "")) if header else None
+        return process is None or process.alive
+    else:
+        return False
+    finally:
+        os.close(fd)
 
 
 def read(path: Path) -> list[Entry]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.errors import BusyError, Cancelled, PolicyError, VcbError
-from engine.flow.locks import vm_lock
+from engine.flow.locks import root_lock, vm_lock
 from engine.flow.newest_run import trouble_since
 from engine.points import catalog
 from engine.points.catalog import Catalogue, Point
@@ -72,7 +72,20 @@ def carry_out(
 ) -> Removals:
     """Removes what was confirmed, as far as it is still to go: each VM is decided anew under its lock, so that a backup
     that began or failed meanwhile counts. Removals that were cut off earlier are completed first. Raises Cancelled
-    between two points; all else ends in `errors`."""
+    between two points, and BusyError when another proxy uses BACKUPROOT; all else ends in `errors`."""
+    with root_lock(root, state, f"retain-{new_job_id()}"):
+        return _carry_out(confirmed, settings, root, state, report=report, cancel=cancel)
+
+
+def _carry_out(
+    confirmed: Sequence[VmRetention],
+    settings: Settings,
+    root: Path,
+    state: StateDirectory,
+    *,
+    report: Reporter,
+    cancel: CancelToken,
+) -> Removals:
     done = Removals()
     gone, errors = finish_removals(root)
     done.errors += errors

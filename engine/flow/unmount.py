@@ -7,7 +7,7 @@ from engine.events import Stage
 from engine.flow.consolidation import settle_consolidation
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
-from engine.flow.locks import vm_lock
+from engine.flow.locks import root_lock, vm_lock
 from engine.flow.outcome import Outcome
 from engine.flow.snapshot_step import remove_leftover
 from engine.points import mount_point as mounts
@@ -27,7 +27,7 @@ def unmount_directory(job: JobContext, directory: Path, outcome: Outcome) -> Non
     outcome.point, outcome.vm = path, marker.vm_name
     if marker.adopted:
         job.adopted |= {marker.snapshot}
-    with vm_lock(job.state, marker.vcenter, marker.vm, job.id):
+    with vm_lock(job.state, marker.vcenter, marker.vm, job.id), root_lock(root, job.state, job.id):
         job.ledger.intent(Kind.JOB, vm=marker.vm, vcenter=marker.vcenter, proxy=marker.proxy)
         removes_snapshot = bool(marker.snapshot) and marker.snapshot_policy in _REMOVES
         before = removes_snapshot and consolidation_needed(job.session, marker.vm)

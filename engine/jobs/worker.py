@@ -27,10 +27,10 @@ from engine.jobs.control import ControlServer
 from engine.jobs.job import ERRORS
 from engine.jobs.journal import Writer
 from engine.jobs.plain_settings import with_password
-from engine.jobs.process_identity import ProcessIdentity
 from engine.jobs.request import Act, Request, read_request
 from engine.jobs.state import JobState, StateFile, worst
 from engine.loglevel import LogLevel
+from engine.process_identity import ProcessIdentity
 from engine.reporter import Reporter, Volume
 from engine.secret import redact
 

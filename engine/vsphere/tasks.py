@@ -10,7 +10,7 @@ from engine.cancel import CancelToken
 from engine.errors import Cancelled, VcbError, VsphereError
 from engine.reporter import Reporter
 from engine.vsphere.faults import fault_name
-from engine.vsphere.properties import Ref, get_one
+from engine.vsphere.properties import Ref, get, get_one
 from engine.vsphere.session import Session
 from engine.vsphere.watch import Watch
 
@@ -98,12 +98,26 @@ def _cancel(session: Session, task: Any, report: Reporter, subject: str, doing: 
         report.step(f"{subject}: {doing} cannot be cancelled any more ({type(error).__name__}); waiting for its end.")
 
 
+def recent(session: Session, vm_moref: str) -> tuple[Ref, ...]:
+    """The VM's recent tasks, those that run and those that ended a while ago."""
+    return tuple(get_one(session, Ref("VirtualMachine", vm_moref), ["recentTask"]).get("recentTask", ()))
+
+
+def exports(session: Session, vm_moref: str) -> list[Ref]:
+    """The VM's running export tasks: one for each export lease, of whichever session."""
+    rows = get(session, recent(session, vm_moref), ["info.descriptionId", "info.state"])
+    return [
+        task
+        for task, info in rows.items()
+        if "export" in info.get("info.descriptionId", "").lower() and info.get("info.state") in ("running", "queued")
+    ]
+
+
 def await_running(session: Session, vm_moref: str, report: Reporter, *, kind: str) -> None:
     """Waits for every running task on a VM whose `descriptionId` begins with `kind` (`VirtualMachine.createSnapshot`
     takes in createSnapshotEx), whoever started it and however it ends. For when the answer to our own call was lost:
     it may still be at work."""
-    vm = Ref("VirtualMachine", vm_moref)
-    for task in get_one(session, vm, ["recentTask"]).get("recentTask", ()):
+    for task in recent(session, vm_moref):
         try:
             info = get_one(session, task, ["info.descriptionId", "info.state"])
             if not info.get("info.descriptionId", "").startswith(kind) or info.get("info.state") == "success":

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from engine.jobs.process_identity import ProcessIdentity
+from engine.process_identity import ProcessIdentity
 
 
 def test_mine_is_alive_and_another_boot_or_start_is_not() -> None:
@@ -20,7 +20,7 @@ def test_mine_is_alive_and_another_boot_or_start_is_not() -> None:
 
 def test_an_ended_process_is_not_alive_even_as_a_zombie() -> None:
     code = (
-        "from engine.jobs.process_identity import ProcessIdentity; print(ProcessIdentity.mine(), flush=True); input()"
+        "from engine.process_identity import ProcessIdentity; print(ProcessIdentity.mine(), flush=True); input()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
