@@ -177,3 +177,18 @@ def ledgers(jobs: Path) -> Iterator[tuple[str, list[Entry]]]:
     """(job id, entries) of every ledger under the jobs directory, oldest job first."""
     for path in sorted(jobs.glob(f"*/{FILE_NAME}")):
         yield path.parent.name, read(path)
+
+
+def left_behind(jobs: Path) -> Iterator[str]:
+    """One sentence for each dead job whose ledger leaves something open: what every start tells, without a vCenter."""
+    for path in sorted(jobs.glob(f"*/{FILE_NAME}")):
+        if in_use(path):
+            continue
+        job = path.parent.name
+        try:
+            left = [str(entry) for entry in read(path) if entry.open and entry.kind is not Kind.JOB]
+        except (OSError, ValueError, KeyError):
+            yield f"The ledger of job {job} can't be read: {path}"
+            continue
+        if left:
+            yield f"Job {job} ended without undoing: {', '.join(left)}. vcb reconcile looks whether it is still there."

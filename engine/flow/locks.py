@@ -5,6 +5,7 @@ A child that inherited the descriptor would keep the flock of a dead holder: the
 nobody is there any more, and the lock is taken over.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.errors import BusyError, TargetError
+from engine.errors import BusyError, TargetError, TargetFull
 from engine.process_identity import ProcessIdentity
 from engine.state_directory import StateDirectory
 
@@ -92,39 +93,47 @@ def root_lock(root: Path, state: StateDirectory, job_id: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # the clean-up of a clean-up: a file that stays does no harm
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same(fd, path):
-                path.unlink()
-        os.close(fd)
+        _leave(path, fd)
+
+
+def _leave(path: Path, fd: int) -> None:
+    with suppress(OSError):  # others are still there; or it can't be removed, and a file that stays does no harm
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _same(fd, path):
+            path.unlink()
+    os.close(fd)
 
 
 def _shared(path: Path, mine: Holder) -> int:
     """Whoever is alone writes whose BACKUPROOT it is; whoever comes later reads it."""
-    while True:
-        try:
+    try:
+        while True:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise TargetError(f"{path} can't be made: {error.strerror}.", fault=type(error).__name__) from None
-        try:
-            with suppress(BlockingIOError):
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _say(fd, mine)
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            holder = Holder.parse(os.pread(fd, _LONGEST, 0))
-            if not _same(fd, path):
-                os.close(fd)
-                continue
-            if holder is not None and holder.proxy != mine.proxy:
-                raise BusyError(
-                    f"BACKUPROOT {path.parent} is in use by another proxy ({holder.proxy}): {holder}.",
-                    hint="Give each proxy a BACKUPROOT of its own, or wait until that one is done.",
-                )
-        except BaseException:
-            with suppress(OSError):
-                os.close(fd)
-            raise
-        return fd
+            try:
+                holder = _joined(fd, mine)
+                if holder is not None and holder.proxy != mine.proxy:
+                    raise BusyError(
+                        f"BACKUPROOT {path.parent} is in use by another proxy ({holder.proxy}): {holder}.",
+                        hint="Give each proxy a BACKUPROOT of its own, or wait until that one is done.",
+                    )
+            except (OSError, BusyError):
+                _leave(path, fd)
+                raise
+            if _same(fd, path):
+                return fd
+            os.close(fd)
+    except OSError as error:
+        kind = TargetFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else TargetError
+        raise kind(f"{path} can't be made: {error.strerror}.", fault=type(error).__name__) from None
+
+
+def _joined(fd: int, mine: Holder) -> Holder | None:
+    """Shares the lock, after having written oneself into it if nobody holds it; returns whom it names then."""
+    with suppress(BlockingIOError):
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _say(fd, mine)
+    fcntl.flock(fd, fcntl.LOCK_SH)  # who has it alone has it for a moment only
+    return Holder.parse(os.pread(fd, _LONGEST, 0))
 
 
 def _taken(path: Path, busy: Callable[[Holder | None], BusyError]) -> int:

@@ -42,7 +42,7 @@ class SnapshotStep:
         """vcb mount: the snapshot stays with the mount point, whose marker names it."""
         self._outcome.snapshot_fate = "in place until vcb unmount"
         if self._entry:
-            self._job.ledger.left(self._entry, "mounted until vcb unmount")
+            self._job.ledger.left(self._entry, "mounted until vcb unmount", policy=self._plan.policy)
 
     def settle(self, *, succeeded: bool) -> None:
         """What the policy says at the end: automatic removes, also after a failure; createonly and manual keep;
@@ -53,7 +53,7 @@ class SnapshotStep:
         if not self._decision.remove_after and not self._unwanted:
             outcome.snapshot_fate = "left in place by SNAPSHOT_POLICY"
             if self._entry:
-                self._job.ledger.left(self._entry, f"SNAPSHOT_POLICY {self._plan.policy}")
+                self._job.ledger.left(self._entry, f"SNAPSHOT_POLICY {self._plan.policy}", policy=self._plan.policy)
             return
         if not self._decision.create and not succeeded:
             outcome.snapshot_fate = "kept: the backup it was for did not succeed"
@@ -153,11 +153,12 @@ class SnapshotStep:
         return "powered off" if self._plan.vm.power == "poweredOff" else "crash-consistent"
 
 
-def remove_leftover(job: JobContext, vm_moref: str, snapshot: Snapshot) -> None:
-    """Removes a backup snapshot of ours that an earlier run left. The proof is repeated here, at the point of use."""
+def remove_leftover(job: JobContext, vm_moref: str, snapshot: Snapshot, number: int = 0) -> None:
+    """Removes a backup snapshot of ours that an earlier run left; `number` where the ledger has it already. The proof
+    is repeated here, at the point of use."""
     if not job.owns(snapshot, vm_moref):
         raise CleanupError(f"Snapshot {snapshot.moref} is not provably this proxy's and is not removed.")
-    number = job.ledger.intent(Kind.SNAPSHOT, moref=snapshot.moref, vm=vm_moref, leftover=True)
+    number = number or job.ledger.intent(Kind.SNAPSHOT, moref=snapshot.moref, vm=vm_moref, leftover=True)
     _remove(job, snapshot, number)
 
 

@@ -32,16 +32,20 @@ def unmount_directory(job: JobContext, directory: Path, outcome: Outcome) -> Non
         removes_snapshot = bool(marker.snapshot) and marker.snapshot_policy in _REMOVES
         before = removes_snapshot and consolidation_needed(job.session, marker.vm)
         with job.report.stage(Stage.UNMOUNT) as report:
+            snapshot = job.ledger.intent(Kind.SNAPSHOT, moref=marker.snapshot, vm=marker.vm) if marker.snapshot else 0
             number = job.ledger.intent(Kind.DIRECTORY, path=str(path), snapshot=marker.snapshot)
             mounts.remove(path, marker, root)
             job.ledger.undone(number)
             report.step(f"{path} is removed.")
         outcome.snapshot = marker.snapshot
         if not removes_snapshot:
-            outcome.snapshot_fate = f"left in place by SNAPSHOT_POLICY {marker.snapshot_policy}"
+            why = f"SNAPSHOT_POLICY {marker.snapshot_policy}"
+            outcome.snapshot_fate = f"left in place by {why}"
+            if snapshot:
+                job.ledger.left(snapshot, why, policy=marker.snapshot_policy)
             return
         with job.report.stage(Stage.REMOVE_SNAPSHOT):
-            outcome.snapshot_fate = _remove_snapshot(job, marker)
+            outcome.snapshot_fate = _remove_snapshot(job, marker, snapshot)
         with job.report.stage(Stage.CONSOLIDATION) as report:
             settle_consolidation(job, marker.vm, marker.vm_name, outcome, report, before=before)
 
@@ -66,9 +70,10 @@ def _prove_ours(job: JobContext, path: Path) -> Marker:
     return marker
 
 
-def _remove_snapshot(job: JobContext, marker: Marker) -> str:
+def _remove_snapshot(job: JobContext, marker: Marker, number: int) -> str:
     for snapshot in snapshots.read(job.session, marker.vm):
         if snapshot.moref == marker.snapshot:
-            remove_leftover(job, marker.vm, snapshot)
+            remove_leftover(job, marker.vm, snapshot, number)
             return "removed"
+    job.ledger.undone(number)
     return "gone already"

@@ -13,10 +13,10 @@ from engine.errors import ConnectError
 from engine.events import ResultState
 from engine.flow import ledger
 from engine.jobs import control
-from engine.process_identity import ProcessIdentity
 from engine.jobs.request import Request, read_request
 from engine.jobs.state import JobState, read_state
 from engine.jobs.tail import JournalReader
+from engine.process_identity import ProcessIdentity
 from engine.secret import redact
 
 LOCK = "lock"

@@ -23,6 +23,7 @@ from typing import Any
 from engine.cancel import CancelToken
 from engine.errors import VcbError
 from engine.events import Event, JobEnded, LogRecord, Result, ResultState
+from engine.flow import ledger
 from engine.jobs.control import ControlServer
 from engine.jobs.job import ERRORS
 from engine.jobs.journal import Writer
@@ -33,6 +34,7 @@ from engine.loglevel import LogLevel
 from engine.process_identity import ProcessIdentity
 from engine.reporter import Reporter, Volume
 from engine.secret import redact
+from engine.state_directory import StateDirectory
 
 
 class Worker:
@@ -51,6 +53,8 @@ class Worker:
 
     def run(self) -> ResultState:
         """Until every part has ended, or has not begun before a cancel. Raises nothing."""
+        for sentence in ledger.left_behind(StateDirectory.default().jobs):
+            self._note(sentence, LogLevel.WARNING)
         numbers = range(1, len(self._request.subjects) + 1)
         with ThreadPoolExecutor(self._request.parallel, thread_name_prefix="part") as pool:
             list(pool.map(self._part, numbers))
@@ -99,8 +103,8 @@ class Worker:
         if not isinstance(event, LogRecord):
             self._state.follow(event, part, self._journal.seq)
 
-    def _note(self, text: str) -> None:
-        self._take(LogRecord(at=time.time(), level=int(LogLevel.STAGE), text=text), 0)
+    def _note(self, text: str, level: LogLevel = LogLevel.STAGE) -> None:
+        self._take(LogRecord(at=time.time(), level=int(level), text=text), 0)
 
     def _facts(self) -> dict[str, Any]:
         state = "cancelling" if self._cancel.cancelled else "running"

@@ -8,8 +8,6 @@ symlink, removes only the files the marker names, and refuses as a whole if anyt
 import os
 import stat
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import msgspec
 import tomli_w
 
 from engine.errors import PolicyError, TargetError
+from engine.points.confined import is_file, opened
 from engine.points.naming import PARTIAL_SUFFIX
 
 MARKER = "vcb-mount.toml"
@@ -125,7 +124,7 @@ def remove(path: Path, marker: Marker, root: Path) -> None:
     if path.parent != root:
         raise PolicyError(f"{path} does not lie in BACKUPROOT {root}; nothing outside it is ever deleted.")
     try:
-        with _directory(root, None) as root_fd, _directory(path.name, root_fd) as directory_fd:
+        with opened(root, None) as root_fd, opened(path.name, root_fd) as directory_fd:
             _remove_contents(path, marker, directory_fd)
             os.rmdir(path.name, dir_fd=root_fd)
             os.fsync(root_fd)
@@ -137,7 +136,7 @@ def remove(path: Path, marker: Marker, root: Path) -> None:
 
 def require_only_ours(path: Path, marker: Marker) -> None:
     """Raises PolicyError naming what lies in a mount point that the marker doesn't announce."""
-    with _directory(path, None) as fd:
+    with opened(path, None) as fd:
         _announced(path, marker, fd)
 
 
@@ -151,7 +150,7 @@ def _announced(path: Path, marker: Marker, directory_fd: int) -> list[str]:
     """What is in the directory, all of it ours."""
     expected = {*marker.contents, MARKER, MARKER + ".new"}
     present = os.listdir(directory_fd)
-    strangers = [name for name in present if name not in expected or not _is_file(name, directory_fd)]
+    strangers = [name for name in present if name not in expected or not is_file(name, directory_fd)]
     if strangers:
         raise PolicyError(
             f"{path} holds what vcb-console did not write: {', '.join(sorted(strangers))}. Nothing was deleted.",
@@ -160,27 +159,14 @@ def _announced(path: Path, marker: Marker, directory_fd: int) -> list[str]:
     return present
 
 
-def _is_file(name: str, directory_fd: int) -> bool:
-    return stat.S_ISREG(os.stat(name, dir_fd=directory_fd, follow_symlinks=False).st_mode)
-
-
 def partial(path: Path) -> Path:
     """Where a mount point or restore point grows until it is proven."""
     return path.with_name(path.name + PARTIAL_SUFFIX)
 
 
 def fsync_directory(path: Path) -> None:
-    with _directory(path, None) as fd:
+    with opened(path, None) as fd:
         os.fsync(fd)
-
-
-@contextmanager
-def _directory(name: Path | str, parent_fd: int | None) -> Iterator[int]:
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def _no_symlink(path: str, flags: int) -> int:

@@ -6,7 +6,6 @@ tombstone by the next one. Everything works on directory descriptors and follows
 """
 
 import os
-import stat
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import msgspec
 
 from engine.errors import PolicyError, TargetError, VcbError
 from engine.points import manifest as manifests, proof
+from engine.points.confined import is_file, opened
 from engine.points.manifest import Manifest
 from engine.points.naming import POINTS
 
@@ -33,10 +33,10 @@ def remove_point(root: Path, point: Path) -> None:
     """
     vm, name = _place(root, point)
     tombstone = f"{TOMBSTONE_PREFIX}{vm}-{name}"
-    with _refusals(point), _directory(root, None) as root_fd, _directory(POINTS, root_fd) as points_fd:
-        with _directory(vm, points_fd) as vm_fd:
-            with _directory(name, vm_fd) as fd:
-                _ours(point, fd)
+    with _refusals(point), opened(root, None) as root_fd, opened(POINTS, root_fd) as points_fd:
+        with opened(vm, points_fd) as vm_fd:
+            with opened(name, vm_fd) as fd:
+                ours(point, fd)
             if _exists(tombstone, root_fd):
                 _bury(root / tombstone, root_fd)
             os.rename(name, tombstone, src_dir_fd=vm_fd, dst_dir_fd=root_fd)
@@ -51,12 +51,17 @@ def finish_removals(root: Path) -> tuple[list[Path], list[VcbError]]:
     errors: list[VcbError] = []
     for path in tombstones(root):
         try:
-            with _refusals(path), _directory(root, None) as root_fd:
-                _bury(path, root_fd)
+            finish_removal(root, path)
             gone.append(path)
         except (PolicyError, TargetError) as error:
             errors.append(error)
     return gone, errors
+
+
+def finish_removal(root: Path, tombstone: Path) -> None:
+    """Completes one removal that was cut off. Raises PolicyError, TargetError."""
+    with _refusals(tombstone), opened(root, None) as root_fd:
+        _bury(tombstone, root_fd)
 
 
 def tombstones(root: Path) -> list[Path]:
@@ -70,8 +75,8 @@ def plain(name: str) -> bool:
 
 
 def _bury(tombstone: Path, root_fd: int) -> None:
-    with _directory(tombstone.name, root_fd) as fd:
-        for name in _ours(tombstone, fd):
+    with opened(tombstone.name, root_fd) as fd:
+        for name in ours(tombstone, fd):
             os.unlink(name, dir_fd=fd)
     os.rmdir(tombstone.name, dir_fd=root_fd)
     os.fsync(root_fd)
@@ -85,13 +90,14 @@ def _place(root: Path, point: Path) -> tuple[str, str]:
     return relative[0], relative[1]
 
 
-def _ours(path: Path, fd: int) -> list[str]:
-    """The files that are there, all of them the point's; the manifest is the last."""
+def ours(path: Path, fd: int) -> list[str]:
+    """The files of the directory `fd`, all of them listed by its manifest; the manifest is the last. Raises PolicyError
+    for anything else in it."""
     present = os.listdir(fd)
     if not present:
         return []
     listed = {entry.name for entry in _manifest(path, fd).file} | {*_LAST, proof.NEW_NAME}
-    strangers = [name for name in present if name not in listed or not _is_file(name, fd)]
+    strangers = [name for name in present if name not in listed or not is_file(name, fd)]
     if strangers:
         raise PolicyError(
             f"{path} holds what its manifest does not list: {', '.join(sorted(strangers))}. Nothing was deleted.",
@@ -114,25 +120,12 @@ def _manifest(path: Path, fd: int) -> Manifest:
         ) from None
 
 
-def _is_file(name: str, fd: int) -> bool:
-    return stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-
-
 def _exists(name: str, fd: int) -> bool:
     try:
         os.stat(name, dir_fd=fd, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return True
-
-
-@contextmanager
-def _directory(name: Path | str, parent_fd: int | None) -> Iterator[int]:
-    fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent_fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @contextmanager
