@@ -19,9 +19,7 @@ def test_mine_is_alive_and_another_boot_or_start_is_not() -> None:
 
 
 def test_an_ended_process_is_not_alive_even_as_a_zombie() -> None:
-    code = (
-        "from engine.process_identity import ProcessIdentity; print(ProcessIdentity.mine(), flush=True); input()"
-    )
+    code = "from engine.process_identity import ProcessIdentity; print(ProcessIdentity.mine(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
