@@ -14,6 +14,7 @@ from engine.extents import Extent, total
 from engine.flow.job_context import JobContext
 from engine.image.chain import descriptor_of, open_disk
 from engine.image.descriptor import Parent
+from engine.points import restored
 from engine.points.point_chain import PointDisk, chain_of, check_files, newest_of
 from engine.reporter import Reporter
 from engine.vsphere.changed_areas import changed_areas
@@ -152,6 +153,8 @@ class Methods:
             yield f"Its capacity changed from {known.capacity:,} to {disk.capacity:,} bytes."
         if _place(known.file) != _place(disk.file):
             yield f"It moved from {_place(known.file)} to {_place(disk.file)}."
+        if doubt := _overwritten(self.home, above):
+            yield doubt
         if not known.change_id:
             yield f"{above.name} has no changeId to ask changes since."
         if known.distrusted and known.distrusted == tracking_of(disk.change_id or known.change_id):
@@ -186,6 +189,17 @@ def _distrusted(disk: Disk, above: PointDisk) -> str:
     """The tracking that stays distrusted: as long as the disk still has it."""
     known = above.disk.distrusted
     return known if known and tracking_of(disk.change_id or above.disk.change_id) == known else ""
+
+
+def _overwritten(home: Path, above: PointDisk) -> str:
+    """Whether the disk was restored in place after its last point was made; "" when it was not."""
+    try:
+        at = restored.since(home, above.disk.key)
+    except ImageError as error:
+        return error.sentence
+    if at is None or at <= above.manifest.snapshot.created:
+        return ""
+    return f"It was restored in place after {above.name} was made ({at:%Y-%m-%d %H:%M} UTC)."
 
 
 def _place(file: str) -> str:

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     DIRECTORY = "directory"
     LEASE = "lease"
     VM = "vm"
+    CONTENTS = "disk contents"
+    """A disk of production that is being written over; nothing but finishing it makes that good."""
 
 
 class Fate(StrEnum):

@@ -35,6 +35,7 @@ BACKUP_PRIVILEGES: dict[str, tuple[Need, ...]] = {
     "https": (Need("vm", ("VApp.Export",)),),
     "hotadd": (Need("proxy", _HOTADD), Need("vm", _HOTADD)),
     "san": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomRead",)),),
+    "restore in place": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomAccess",)),),
     "import": (
         Need("pool", ("VApp.Import", "Resource.AssignVMToPool")),
         Need("folder", ("VirtualMachine.Inventory.Create", *_CONFIGURE)),

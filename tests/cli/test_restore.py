@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pyVmomi import vim
 
+from engine.lab import power
 from tests.flow.conftest import lab, proxy  # noqa: F401 - fixtures
 from tests.restore.checks import frozen, point_of, same
 from tui.cli.app import main
@@ -88,3 +89,23 @@ def test_the_terminal_is_asked(  # noqa: PLR0917
 def test_flags_that_do_not_fit(proxy, config: str, words: list[str], capsys) -> None:  # noqa: F811
     point = point_of(proxy)
     assert main(["restore", str(point.directory), "--config", config, *words]) == 2
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", 130), ("web01\n", 0)])
+def test_in_place_wants_the_name(proxy, config: str, monkeypatch, capsys, typed: str, code: int) -> None:  # noqa: F811, PLR0917
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    proxy.lab.run_guest(False)
+    point = point_of(proxy)
+    words = ["restore", str(point.directory), "--config", config, "--in-place", "--disk", "scsi0:0"]
+    assert main(words) == 1, "it runs"
+    assert "not powered off" in capsys.readouterr().err
+    vm = proxy.vm()
+    power.enter(vm, "poweredOff")
+    assert main([*words, "--dry-run"]) == 0
+    assert vm.disks[point.manifest.disk[0].key].file() in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", Terminal(typed))
+    assert main(words) == code
+    assert ("Nothing was overwritten" in capsys.readouterr().out) == (code == 130)

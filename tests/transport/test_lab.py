@@ -27,7 +27,7 @@ from engine.transport.https import LeaseStream
 from engine.transport.nfc.authd import Ticket
 from engine.transport.nfc.budget import Budget
 from engine.transport.nfc.connections import Patience
-from engine.transport.nfc.source import NfcSource, open_nfc
+from engine.transport.nfc.source import NfcDisk, open_nfc
 from engine.vsphere import snapshots
 from engine.vsphere.disks import Disk
 from engine.vsphere.lease import ExportLease
@@ -91,9 +91,7 @@ class Frozen:
     def ticket(self) -> NfcTicket:
         return read_ticket(self.session, self.vm.id)
 
-    def open(
-        self, *, encrypted: bool = False, tickets: Callable[[], Ticket] | None = None, **changes: Any
-    ) -> NfcSource:
+    def open(self, *, encrypted: bool = False, tickets: Callable[[], Ticket] | None = None, **changes: Any) -> NfcDisk:
         arguments = {"cancel": CancelToken(), "patience": QUICK, "budget": Budget()} | changes
         return open_nfc(
             tickets or self.ticket, self.disk.file, encrypted=encrypted, report=self.report, **arguments
@@ -124,7 +122,7 @@ def frozen(lab: Lab, session: Session, report: Reporter) -> Iterator[Frozen]:
     frozen.close()
 
 
-def read(source: NfcSource, offset: int, length: int) -> bytes:
+def read(source: NfcDisk, offset: int, length: int) -> bytes:
     buffer = bytearray(length)
     source.read_into(offset, memoryview(buffer))
     return bytes(buffer)

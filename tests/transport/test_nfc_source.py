@@ -16,14 +16,14 @@ from engine.extents import Extent, total
 from engine.reporter import Reporter
 from engine.transport.nfc.budget import Budget
 from engine.transport.nfc.connections import Patience
-from engine.transport.nfc.source import NfcSource, open_nfc
+from engine.transport.nfc.source import NfcDisk, open_nfc
 from tests.transport.fake_nfc import BANNER, PATH, FakeHost, Identity
 
 MakeHost = Callable[..., FakeHost]
 QUICK = Patience(timeout=10, attempts=3, backoff=0.001, room=5)
 
 
-def opened(host: FakeHost, report: Reporter, **changes: object) -> NfcSource:
+def opened(host: FakeHost, report: Reporter, **changes: object) -> NfcDisk:
     arguments = {
         "encrypted": False,
         "report": report,
@@ -53,7 +53,7 @@ def test_a_map_that_leaves_data_out_is_not_believed(
     )
 
 
-def read(source: NfcSource, offset: int, length: int) -> bytes:
+def read(source: NfcDisk, offset: int, length: int) -> bytes:
     buffer = bytearray(length)
     source.read_into(offset, memoryview(buffer))
     return bytes(buffer)

@@ -1,7 +1,7 @@
-"""vcb restore: a point back as local files, or as a new VM."""
+"""vcb restore: a point back as local files, as a new VM, or over the VM's own disks."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from tui.cli.screen import Screen
 
 FILES = Group("As local files", sort_key=1)
 VM = Group("As a new VM (without --to)", sort_key=2)
+IN_PLACE = Group("Over the VM's own disks", sort_key=3)
 
 PointName = Annotated[
     str,
@@ -88,22 +89,36 @@ def restore(
         Parameter(group=FILES, help="vmdk: streamOptimized; raw: sparse; qcow2: written by qemu-img."),
     ] = "vmdk",
     disk: Disks = (),
+    in_place: Annotated[
+        bool,
+        Parameter(
+            group=IN_PLACE,
+            negative=(),
+            show_default=False,
+            help="Overwrite the VM's disks where they differ; the VM must be off and without snapshots.",
+        ),
+    ] = False,
     vm: VmFlags | None = None,
     json: JsonFlag = False,
     common: Common = None,
 ) -> int:
-    """Restore a point: with --to its disks as local files, without it as a new VM in vCenter or on ESXi.
+    """Restore a point: as a new VM in vCenter or on ESXi; with --to its disks as local files; or --in-place.
 
-    Either way everything is proven against the point, nothing that exists is overwritten, and a failure leaves
-    nothing. A new VM is powered off, its network adapters disconnected, and named anew unless told otherwise.
+    Everything is proven against the point. Files and a new VM overwrite nothing, and a failure leaves nothing. A new VM
+    is powered off, its network adapters disconnected, and named anew unless told otherwise. In place the VM's own disks
+    become what they were; there is no way back from it, so it asks for the VM's name.
     """
     screen, vm = Screen(as_json=json), vm or VmFlags()
     if to is not None:
-        if vm != VmFlags():
+        if vm != VmFlags() or in_place:
             raise ConfigError("--to restores to files; the flags of a new VM do not go with it.")
         return _to_files(screen, unchecked_settings(common), point, to, format, disk)
-    if disk or format != "vmdk":
+    if format != "vmdk" or (disk and not in_place):
         raise ConfigError("--disk and --format are for files: name a directory with --to.")
+    if in_place:
+        if replace(vm, yes=False, dry_run=False) != VmFlags():
+            raise ConfigError("--in-place overwrites the VM's own disks; the flags of a new VM do not go with it.")
+        return _in_place(screen, settings_from(common), point, disk, vm)
     return _to_vm(screen, settings_from(common), point, vm)
 
 
@@ -125,8 +140,6 @@ def _to_files(  # noqa: PLR0917
 
 
 def _to_vm(screen: Screen, settings: Settings, point: str, flags: VmFlags) -> int:
-    from dataclasses import replace  # noqa: PLC0415
-
     from engine.flow.restore_plan import VmWish  # noqa: PLC0415
     from engine.flow.restore_to_vm import plan_vm, restore_vm  # noqa: PLC0415 - pyVmomi takes half a second
     from engine.points.restore_files import find_point  # noqa: PLC0415
@@ -154,6 +167,46 @@ def _to_vm(screen: Screen, settings: Settings, point: str, flags: VmFlags) -> in
     return conclude(
         screen, watched(screen, settings, lambda report, cancel: restore_vm(found, wish, settings, report, cancel))
     )
+
+
+def _in_place(screen: Screen, settings: Settings, point: str, disks: tuple[str, ...], flags: VmFlags) -> int:
+    from engine.flow.restore_in_place import plan_in_place, restore_in_place  # noqa: PLC0415
+    from engine.points.restore_files import find_point  # noqa: PLC0415
+
+    found = find_point(point, settings.BACKUPROOT)
+    settings = with_password(settings)
+    plan = watched(
+        screen, settings, lambda report, cancel: plan_in_place(found, disks, settings, report, cancel)
+    ).to_json()
+    screen.show(overwriting(plan, f"{found.manifest.vm.name} of {found.directory.name}", settings.HOST, screen.width))
+    if flags.dry_run:
+        screen.result({"plan": plan})
+        return 0
+    if not flags.yes and not _named(screen, plan["vm"]):
+        screen.line("Nothing was overwritten.")
+        screen.result({"result": "cancelled", "exit_code": 130, "plan": plan})
+        return 130
+    return conclude(
+        screen,
+        watched(screen, settings, lambda report, cancel: restore_in_place(found, disks, settings, report, cancel)),
+    )
+
+
+def _named(screen: Screen, name: str) -> bool:
+    """Whether the operator typed the VM's name. Raises `ConfigError` where nobody is there to ask."""
+    if not sys.stdin.isatty():
+        raise ConfigError("Overwriting disks wants a confirmation, and there is no terminal to ask.", hint="Add --yes.")
+    screen.line(f"What was written since then is lost. Type {clean(name)} to overwrite its disks:", "bold red")
+    return sys.stdin.readline().strip() == name
+
+
+def overwriting(plan: dict[str, Any], source: str, host: str, width: int) -> list[Text]:
+    """What an in-place restore destroys."""
+    rows = [("Overwrites", plan["path"]), ("At", host), ("With", source), ("Transport", plan["transport"])]
+    lines = render.fields(rows, width)
+    for disk in plan["disks"]:
+        lines.append(Text(f"  {fit(clean(disk['name']), 9)} {clean(disk['label'])}: {clean(disk['file'])}"))
+    return lines
 
 
 def _networks(pairs: tuple[str, ...]) -> dict[str, str]:

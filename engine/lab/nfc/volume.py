@@ -3,11 +3,14 @@
 - The file must be a disk of the ticket's VM; a ticket for one disk opens that disk only, at any level of its chain.
 - The top of a running VM's chain is locked by the VM: make a snapshot and open its frozen parent.
 - Writing needs a writable ticket, the top of the chain, and a VM that does not run; anything else is read-only.
+- Who writes has the file to himself: VMFS gives one exclusive lock, and none while the file is open for reading.
 """
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pyVmomi import vim
 
@@ -18,6 +21,10 @@ from engine.lab.nfc.tickets import Ticket
 
 HEADS, SECTORS_PER_TRACK = 255, 63
 
+_locking = threading.Lock()
+_readers: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
+"""Of each open image, how many have it open for reading; -1 for the one that writes."""
+
 
 class Volume:
     """An open disk. Methods raise Refusal when the disk cannot serve them any more."""
@@ -25,8 +32,13 @@ class Volume:
     def __init__(self, path: str, disk: Disk, layer: Layer, *, writable: bool) -> None:
         self.path = path
         self.writable = writable
-        self._disk = disk
-        self._handle: DiskHandle = disk.open(None if writable else layer)
+        self._disk, self._layer = disk, layer
+        self._lock()
+        try:
+            self._handle: DiskHandle = disk.open(None if writable else layer)
+        except BaseException:
+            self._unlock()
+            raise
         self.capacity: int = self._handle.capacity
         self._allocated = self._handle.allocated() if writable else None
 
@@ -78,6 +90,18 @@ class Volume:
 
     def close(self) -> None:
         self._handle.close()
+        self._unlock()
+
+    def _lock(self) -> None:
+        with _locking:
+            now = _readers.get(self._layer, 0)
+            if now < 0 or (now and self.writable):
+                raise Refusal(ErrorCode.ALREADY_LOCKED, f"{self.path} is open elsewhere")
+            _readers[self._layer] = -1 if self.writable else now + 1
+
+    def _unlock(self) -> None:
+        with _locking:
+            _readers[self._layer] = 0 if self.writable else _readers[self._layer] - 1
 
 
 def open_volume(vsphere: Any, ticket: Ticket, path: str, *, writable: bool) -> Volume:

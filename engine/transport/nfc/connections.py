@@ -70,13 +70,15 @@ class Connections:
         path: str,
         *,
         encrypted: bool,
+        writable: bool,
         wish: Wish,
         patience: Patience,
         report: Reporter,
         cancel: CancelToken,
         budget: Budget,
     ) -> None:
-        self._ticket_factory, self._path, self._encrypted = ticket_factory, path, encrypted
+        self._ticket_factory, self._path = ticket_factory, path
+        self._encrypted, self._writable = encrypted, writable
         self._wish, self._patience = wish, patience
         self._report, self._cancel, self._budget = report, cancel, budget
         self._lock = threading.Lock()
@@ -194,7 +196,7 @@ class Connections:
                         raise
                     error = failure
                 else:
-                    self._report.step(f"{self._path}: reading goes on over a new NFC connection")
+                    self._report.step(f"{self._path}: it goes on over a new NFC connection")
                     return session
             raise error
 
@@ -232,7 +234,13 @@ class Connections:
                 ticket, encrypted=self._encrypted, timeout=self._patience.timeout, guard=guard, report=self._report
             )
             session = Session.open(
-                stream, guard, self._path, requests=grant.requests, buffer=grant.buffer, report=self._report
+                stream,
+                guard,
+                self._path,
+                writable=self._writable,
+                requests=grant.requests,
+                buffer=grant.buffer,
+                report=self._report,
             )
             self._check_same_disk(session)
         except BaseException:

@@ -1,4 +1,5 @@
-"""What waits for answers of the NFC server: reads, whose answers come in fragments and any order, and commands."""
+"""What waits for answers of the NFC server: reads, whose answers come in fragments and any order; writes, each piece of
+which is answered once; and commands."""
 
 from collections.abc import Callable
 
@@ -7,11 +8,15 @@ from engine.transport.nfc import wire
 
 
 class Transfer:
-    """One read of any length into the caller's buffer, asked for in pieces of at most `piece` bytes."""
+    """One read of any length into the caller's buffer, asked for in pieces of at most `piece` bytes.
 
-    def __init__(self, handle: int, offset: int, view: memoryview, piece: int) -> None:
+    With `writes` it goes the other way: pieces of the caller's buffer, none longer than a buffer of the server.
+    """
+
+    def __init__(self, handle: int, offset: int, view: memoryview, piece: int, *, writes: bool = False) -> None:
         self.error: VcbError | None = None
         self._handle, self._offset, self._view, self._piece = handle, offset, view, piece
+        self._writes = writes
         self._asked = 0
         self._missing = len(view)
         self._in_flight = 0
@@ -25,19 +30,23 @@ class Transfer:
         """A refused piece ends the read only after its other pieces: until then they may still write its buffer."""
         return self._in_flight == 0 and (self.error is not None or self._missing == 0)
 
-    def next_request(self, operation: int) -> tuple[bytes, "Piece"]:
+    def next_request(self, operation: int) -> tuple[bytes, "Piece | WrittenPiece"]:
         """The next message to send, and what will take its answers."""
         start = self._asked
         length = min(self._piece, len(self._view) - start)
         self._asked += length
         self._in_flight += 1
-        request = wire.read_request(self._handle, self._offset + start, length)
-        view = self._view[start : start + length]
-        return wire.aio(wire.Aio.IO, operation, request), Piece(self, self._offset + start, view)
+        offset, view = self._offset + start, self._view[start : start + length]
+        if self._writes:
+            request = wire.write_fragment(self._handle, offset, length)
+            return wire.aio(wire.Aio.IO, operation, request, bytes(view)), WrittenPiece(self, offset, length)
+        return wire.aio(wire.Aio.IO, operation, wire.read_request(self._handle, offset, length)), Piece(
+            self, offset, view
+        )
 
-    def piece_ended(self, received: int, error: VcbError | None) -> None:
+    def piece_ended(self, done: int, error: VcbError | None) -> None:
         self._in_flight -= 1
-        self._missing -= received
+        self._missing -= done
         self.error = self.error or error
 
 
@@ -83,6 +92,32 @@ class Piece:
                 self._holes[index : index + 1] = rest
                 return
         raise wire.malformed(f"a fragment for bytes {start} to {end} of a read, which are not missing there")
+
+
+class WrittenPiece:
+    """One write in flight, sent whole; the server answers when it has the last byte."""
+
+    kind = wire.Aio.IO
+    reply_size = wire.IO_SIZE
+
+    def __init__(self, owner: Transfer, offset: int, length: int) -> None:
+        self.owner = owner
+        self.finished = False
+        self._offset, self._length = offset, length
+
+    def place(self, payload: memoryview) -> memoryview:
+        _, opcode, offset, total, *_ = wire.FRAGMENT.unpack(payload)
+        if opcode != wire.OPCODE_WRITE or (offset, total) != (self._offset, self._length):
+            raise wire.malformed(f"the answer to a write of {self._length} bytes at {self._offset} tells of another")
+        return memoryview(b"")
+
+    def accept(self, place: memoryview) -> None:
+        self.finished = True
+        self.owner.piece_ended(self._length, None)
+
+    def fail(self, error: VcbError) -> None:
+        self.finished = True
+        self.owner.piece_ended(0, error)
 
 
 class Command:

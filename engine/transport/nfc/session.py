@@ -14,7 +14,7 @@ from engine.extents import Extent
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.transport.nfc import wire
-from engine.transport.nfc.operations import Command, Piece, Transfer
+from engine.transport.nfc.operations import Command, Piece, Transfer, WrittenPiece
 from engine.transport.nfc.stream import Stream
 from engine.transport.nfc.wire import Aio, Classic, Refusal
 from engine.transport.tcp import SocketGuard
@@ -23,6 +23,9 @@ READ_PIECE = 1024 * 1024
 """Least length of one read request: small server buffers mean more fragments a request, not more requests."""
 
 _GOODBYE_SECONDS = 1.0
+
+_TRACED = 256
+"""Bytes of a message in the log: its header and payload, and not the megabytes of a write."""
 
 
 class BufferRefused(TransportError):
@@ -59,12 +62,12 @@ class Session:
 
     def __init__(self, stream: Stream, guard: SocketGuard, *, requests: int, buffer: int, report: Reporter) -> None:
         self._stream, self.guard, self._report = stream, guard, report
-        self._requests, self._piece = requests, max(buffer, READ_PIECE)
+        self._requests, self._buffer, self._piece = requests, buffer, max(buffer, READ_PIECE)
         self._state = threading.Condition()
         self._driving = False
         self._failure: VcbError | None = None
         self._waiting: deque[Transfer | Command] = deque()
-        self._pending: dict[int, Piece | Command] = {}
+        self._pending: dict[int, Piece | WrittenPiece | Command] = {}
         self._outbox: list[bytes] = []
         self._next_operation = 0
         self._head = memoryview(bytearray(wire.HEADER.size))
@@ -73,9 +76,17 @@ class Session:
 
     @classmethod
     def open(
-        cls, stream: Stream, guard: SocketGuard, path: str, *, requests: int, buffer: int, report: Reporter
+        cls,
+        stream: Stream,
+        guard: SocketGuard,
+        path: str,
+        *,
+        writable: bool,
+        requests: int,
+        buffer: int,
+        report: Reporter,
     ) -> "Session":
-        """Handshake, AIO session, disk `path` ("[datastore] dir/name.vmdk") opened read-only.
+        """Handshake, AIO session, disk `path` ("[datastore] dir/name.vmdk") opened.
 
         Raises BufferRefused (buffers of that size), TransportError (the disk cannot be opened), ConnectionLost.
         """
@@ -89,7 +100,9 @@ class Session:
             ) from error
         session._tune()
         name = path.encode()
-        opening = Command(Aio.OPEN_FILE, wire.open_file(name), extra=name, reply_size=wire.OPEN_FILE_SIZE)
+        opening = Command(
+            Aio.OPEN_FILE, wire.open_file(name, writable=writable), extra=name, reply_size=wire.OPEN_FILE_SIZE
+        )
         try:
             session._run(opening)
         except Refusal as error:
@@ -109,6 +122,10 @@ class Session:
     def read(self, offset: int, view: memoryview) -> None:
         """Fills `view`. When this raises, nobody writes into `view` any more."""
         self._run(Transfer(self.file.handle, offset, view, self._piece))
+
+    def write(self, offset: int, view: memoryview) -> None:
+        """When this returns, the host has taken all of `view`. After an error any part of it may have been written."""
+        self._run(Transfer(self.file.handle, offset, view, self._buffer, writes=True))
 
     def allocated(self, start: int, chunk: int, count: int) -> list[Extent]:
         """Chunks that hold data among `count` chunks of `chunk` bytes from `start`, a multiple of `chunk`."""
@@ -229,7 +246,7 @@ class Session:
 
     def _trace(self, direction: str, *parts: bytes | memoryview) -> None:
         if self._report.wants(LogLevel.WIRE):
-            self._report.wire(f"NFC {direction} {' '.join(part.hex() for part in parts)}")
+            self._report.wire(f"NFC {direction} {' '.join(part[:_TRACED].hex() for part in parts)}")
 
 
 def _again(error: VcbError) -> VcbError:

@@ -35,30 +35,32 @@ def open_nfc(
     cancel: CancelToken,
     patience: Patience | None = None,
     budget: Budget = HOSTS,
-) -> "NfcSource":
+    writable: bool = False,
+) -> "NfcDisk":
     """Opens `path` ("[datastore] dir/name.vmdk", a snapshot's disk too) over `nbdssl` (encrypted) or `nbd`.
 
-    `ticket_factory` gives a fresh read ticket of the VM at each call, from any thread. Up to `connections` carry the
-    disk, each with `requests` read requests in flight and as many server buffers of `buffer` bytes. Raises what the
-    factory raises, ConnectError, TrustError, ConnectionLost, TransportError (refused; the fault names the code),
-    Cancelled.
+    `ticket_factory` gives a fresh ticket at each call, from any thread: the VM's read ticket, or with `writable` the
+    disk's own. Up to `connections` carry the disk, each with `requests` requests in flight and as many server buffers
+    of `buffer` bytes. Raises what the factory raises, ConnectError, TrustError, ConnectionLost, TransportError
+    (refused; the fault names the code), Cancelled.
     """
     wish = Wish(connections, min(max(buffer, BUFFER_DEFAULT), BUFFER_LARGEST), requests)
     connections_of_disk = Connections(
         ticket_factory,
         path,
         encrypted=encrypted,
+        writable=writable,
         wish=wish,
         patience=patience or Patience(),
         report=report,
         cancel=cancel,
         budget=budget,
     )
-    return NfcSource(connections_of_disk, path, "nbdssl" if encrypted else "nbd", report)
+    return NfcDisk(connections_of_disk, path, "nbdssl" if encrypted else "nbd", report)
 
 
-class NfcSource:
-    """A `DiskSource`; made by `open_nfc`."""
+class NfcDisk:
+    """A `DiskSource`, and when it was opened so, something to write to; made by `open_nfc`."""
 
     def __init__(self, connections: Connections, path: str, transport: str, report: Reporter) -> None:
         self._connections, self._path, self._transport, self._report = connections, path, transport, report
@@ -87,12 +89,22 @@ class NfcSource:
             return self._allocated
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
+        view = self._inside("read", offset, buffer)
+        self._connections.use(lambda session: session.read(offset, view))
+
+    def write(self, offset: int, buffer: memoryview) -> None:
+        """The host has taken all of it when this returns; a piece whose connection dropped is written again. Raises
+        TransportError when the disk was not opened to be written, or the host can't."""
+        view = self._inside("write", offset, buffer)
+        self._connections.use(lambda session: session.write(offset, view))
+
+    def _inside(self, act: str, offset: int, buffer: memoryview) -> memoryview:
         view = memoryview(buffer).cast("B")
         if offset < 0 or offset + len(view) > self.capacity:
             raise TransportError(
-                f"A read of {len(view)} bytes at {offset} lies outside the disk of {self.capacity} bytes."
+                f"A {act} of {len(view)} bytes at {offset} lies outside the disk of {self.capacity} bytes."
             )
-        self._connections.use(lambda session: session.read(offset, view))
+        return view
 
     def close(self) -> None:
         """Ends all connections; reads under way in other threads fail. Safe twice."""

@@ -23,7 +23,9 @@ SESSION_FEATURES = 3
 AIO_MAGIC = 0xA100DA7A
 FILE_TYPE_DISK = 2
 OPEN_READ_ONLY = 0x1E
+OPEN_READ_WRITE = 0x1A
 OPCODE_READ = 1
+OPCODE_WRITE = 0
 
 BUFFER_DEFAULT = 65536
 BUFFER_LARGEST = 2 * 1024 * 1024
@@ -114,8 +116,8 @@ def open_session(buffer: int, count: int) -> bytes:
     return _OPEN_SESSION.pack(0, buffer, count, 0)
 
 
-def open_file(path: bytes) -> bytes:
-    return _OPEN_FILE.pack(len(path), FILE_TYPE_DISK, OPEN_READ_ONLY)
+def open_file(path: bytes, *, writable: bool = False) -> bytes:
+    return _OPEN_FILE.pack(len(path), FILE_TYPE_DISK, OPEN_READ_WRITE if writable else OPEN_READ_ONLY)
 
 
 def close_file(handle: int) -> bytes:
@@ -130,6 +132,11 @@ def words(*values: int) -> bytes:
 def read_request(handle: int, offset: int, length: int) -> bytes:
     """A read without compression; VDDK puts the length in all three places."""
     return _IO_REQUEST.pack(handle, OPCODE_READ, offset, length, length, length, 0)
+
+
+def write_fragment(handle: int, offset: int, length: int) -> bytes:
+    """A write of `length` bytes in one fragment, uncompressed; the bytes are the message's extra."""
+    return FRAGMENT.pack(handle, OPCODE_WRITE, offset, length, 0, length, length, 0)
 
 
 class OpenedFile(NamedTuple):
