@@ -3,7 +3,15 @@
 import pytest
 
 from engine.cancel import CancelToken
-from engine.errors import Cancelled, ConnectError, PolicyError, PrivilegeError, TransportError, VmUnsuitable
+from engine.errors import (
+    Cancelled,
+    ConnectError,
+    PolicyError,
+    PrivilegeError,
+    TransportError,
+    VerifyError,
+    VmUnsuitable,
+)
 from engine.events import DiskProgress, ResultState
 from engine.flow import restore_in_place as in_place
 from engine.flow.ledger import ledgers
@@ -85,12 +93,12 @@ class TestRefused:
 
     def test_a_vm_with_snapshots(self, proxy, off):
         proxy.vm().take_snapshot("by hand", "")
-        assert "1 snapshot" in put_back(proxy, off).error.sentence
+        assert "1 snapshot" in put_back(proxy, off).sentence
 
     def test_a_disk_that_grew(self, proxy, off):
         disk = next(iter(proxy.vm().disks.values()))
         disk.resize(disk.capacity + GRAIN)
-        assert "bytes now" in put_back(proxy, off).error.sentence
+        assert "bytes now" in put_back(proxy, off).sentence
 
     def test_a_point_of_another_vcenter(self, proxy, off):
         path = off.directory / "manifest.toml"
@@ -111,6 +119,7 @@ class TestRefused:
         before = proxy.vm().disks[off.manifest.disk[0].key].read(3 * MIB, MIB)
         outcome = put_back(proxy, off)
         assert outcome.state is ResultState.FAILURE
+        assert outcome.error
         assert "nothing was restored" in outcome.error.hint
         assert proxy.vm().disks[off.manifest.disk[0].key].read(3 * MIB, MIB) == before
         assert not (off.directory.parent / restored.FILE_NAME).exists()
@@ -145,5 +154,5 @@ class TestFaults:
     def test_what_does_not_come_back_is_an_error(self, proxy, off, monkeypatch):
         monkeypatch.setattr(in_place.NfcDisk, "write", lambda *args: None)
         outcome = put_back(proxy, off)
-        assert outcome.error.code == "verify"
+        assert isinstance(outcome.error, VerifyError)
         assert outcome.leftovers
