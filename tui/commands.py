@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.binding import Binding
 
+from engine.errors import VcbError
+from engine.secret import redact
+
 if TYPE_CHECKING:
     from textual.app import App
 
@@ -110,13 +113,29 @@ class Offers:
         """Why the command cannot be done now, as a sentence for the operator; empty when it can."""
         return ""
 
+    @classmethod
+    def offered(cls) -> tuple[Command, ...]:
+        """The commands of this class and its bases, its own first."""
+        found: dict[str, Command] = {}
+        for base in cls.__mro__:
+            for command in base.__dict__.get("commands", ()):
+                found.setdefault(command.id, command)
+        return tuple(found.values())
+
     async def action_command(self, command_id: str) -> None:
-        """Runs one of this object's commands, or says why not. Keys, palette and footer all come this way."""
-        command = next(command for command in self.commands if command.id == command_id)
+        """Runs one of this object's commands, or says why not. Keys, palette and footer all come this way.
+
+        An error of the engine becomes a notice with its sentence and hint; anything else is a defect of the console.
+        """
+        command = next(command for command in self.offered() if command.id == command_id)
         if reason := self.why_not(command):
-            self.app.notify(reason, severity="warning", title=command.title)
+            self.app.notify(reason, severity="warning", title=command.title, markup=False)
             return
-        await self.app.run_action(command.action, default_namespace=self)  # pyright: ignore[reportArgumentType]
+        try:
+            await self.app.run_action(command.action, default_namespace=self)  # pyright: ignore[reportArgumentType]
+        except VcbError as error:
+            words = redact("\n".join(part for part in (str(error), error.hint) if part))
+            self.app.notify(words, severity="error", title=command.title, timeout=15, markup=False)
 
 
 class Registry:

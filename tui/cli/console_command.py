@@ -4,9 +4,13 @@ import os
 import sys
 from pathlib import Path
 
+import platformdirs
+
 from engine.config.document import open_document
 from engine.config.effective import default_file, settings_of
 from engine.config.options import Settings
+from engine.state_directory import StateDirectory
+from tui import terminal
 
 
 def on_a_terminal() -> bool:
@@ -19,8 +23,13 @@ def console(file: Path | None = None) -> int:
     with mistakes is no hindrance: the console is where they are corrected."""
     file = file or default_file(os.environ)
     settings = settings_of(open_document(file), os.environ) if file else Settings.of()
+    profile = terminal.profile(os.environ)
+    profile.prepare(os.environ)
     from tui.app import VcbApp  # noqa: PLC0415 - Textual looks at the environment when it is imported
 
-    app = VcbApp(settings, file)
+    themes = platformdirs.user_config_path("vcb") / "themes"
+    app = VcbApp(settings, file, profile=profile, directory=StateDirectory.default().root, themes=themes)
     app.run()
+    if app.parting:
+        print(app.parting)
     return app.return_code or 0

@@ -1,0 +1,115 @@
+"""The base of all dialogs: a box over the screen with a title, its keys, and what does the same from a shell."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.commands import Command, Offers
+from tui.widgets.key_bar import KeyBar
+
+if TYPE_CHECKING:
+    from tui.app import VcbApp
+
+Answer = TypeVar("Answer")
+
+CLOSE = Command("dialog.close", "Close", "Closes this without doing anything.", ("escape",), footer="Close")
+COPY = Command(
+    "dialog.copy_command",
+    "Copy the command line",
+    "Sends the command line that does the same to the terminal's clipboard.",
+    ("ctrl+y",),
+    footer="Copy command",
+)
+
+
+class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
+    """A subclass gives `body()` and, in `commands`, what can be done here; CLOSE and COPY come with the base.
+
+    `command_line` is shown at the bottom, word for word what an operator may type; a dialog that has none (help, a
+    choice of colours) leaves it empty. Answered by `dismiss`; closing answers None.
+    """
+
+    DEFAULT_CSS = """
+    CommandDialog {
+        align: center middle;
+        background: $background 60%;
+        &:ansi { background: ansi_default; }
+        & > #dialog {
+            width: 92%; max-width: 96; height: auto; max-height: 92%;
+            background: $surface; border: $box $rule; padding: 0 1 0 1;
+            border-title-color: $accent; border-title-style: bold; border-title-background: $surface;
+        }
+        & #dialog-body { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; padding: 0 1; }
+        & #dialog-body Static { height: auto; }
+        & #dialog-command { height: auto; color: $muted; padding: 0 1; margin-top: 1; }
+        & KeyBar { dock: none; background: $surface; margin-top: 1; }
+    }
+    """
+
+    commands: ClassVar[tuple[Command, ...]] = (CLOSE, COPY)
+
+    if TYPE_CHECKING:
+
+        @property
+        def app(self) -> "VcbApp": ...
+
+    def __init__(self, title: str, command_line: str = "") -> None:
+        super().__init__()
+        self.dialog_title = title
+        self.command_line = command_line
+
+    def body(self) -> Iterable[Widget]:
+        """What stands between title and command line; it scrolls where the screen is too small for it."""
+        return ()
+
+    def compose(self) -> ComposeResult:
+        box = Vertical(id="dialog")
+        box.border_title = self.dialog_title
+        with box:
+            with VerticalScroll(id="dialog-body"):
+                yield from self.body()
+            yield Static(self._shown_command(), id="dialog-command")
+            yield KeyBar(ascii_only=not self.app.profile.unicode)
+
+    def on_mount(self) -> None:
+        self.show_command(self.command_line)
+
+    def show_command(self, command_line: str) -> None:
+        """Replaces the command line, as the choices in the dialog change what it would be."""
+        self.command_line = command_line
+        shown = self.query_one("#dialog-command", Static)
+        shown.update(self._shown_command())
+        shown.display = bool(command_line)
+        self.tell_keys()
+
+    def tell_keys(self) -> None:
+        self.query_one(KeyBar).show(self, (), without="" if self.command_line else COPY.id)
+
+    def _shown_command(self) -> Content:
+        return Content.assemble(Content.styled("$ ", "$rule"), Content(self.command_line))
+
+    def why_not(self, command: Command) -> str:
+        if command is COPY and not self.command_line:
+            return "Nothing on the command line does just this."
+        return super().why_not(command)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+    def action_copy_command(self) -> None:
+        self.app.notify(self.app.copy(self.command_line))
+
+    @on(KeyBar.Pressed)
+    async def _key_bar_clicked(self, message: KeyBar.Pressed) -> None:
+        await self.action_command(message.command_id)
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is self:
+            self.action_close()

@@ -1,0 +1,40 @@
+"""What the header shows: which vCenter, as whom, how trusted, how disks are read, how many jobs run."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from engine.config.options import Settings
+
+
+class Link(StrEnum):
+    """How the inventory worker stands with vCenter."""
+
+    NONE = "no HOST"
+    CONNECTING = "connecting"
+    UP = "connected"
+    DOWN = "not connected"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Fields that the settings tell are set at start and after a save; `link`, `certificate` and `running` come from
+    the feeds through `VcbApp.tell`."""
+
+    host: str = ""
+    user: str = ""
+    transport: str = ""
+    certificate: str = ""
+    """In two or three words: "pinned", "CA file", "not approved"."""
+    certificate_bad: bool = False
+    link: Link = Link.NONE
+    running: int = 0
+    """Jobs."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Status":
+        return cls(
+            host=settings.HOST,
+            user=settings.USERNAME,
+            transport=settings.TRANSPORT_MODE,
+            certificate="pinned" if settings.THUMBPRINT else "own CA" if settings.CA_FILE else "system CA",
+        )

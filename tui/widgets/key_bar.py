@@ -1,0 +1,98 @@
+"""The footer: the keys that work here and now.
+
+Our own, since Textual's makes a widget for each key at each change and never lets go of the old ones (405 alive after
+400 refreshes; qlever-control PR#316). This one is a single line, painted again only when its words change.
+"""
+
+from dataclasses import dataclass
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from tui.commands import Command, Offers, key_word
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    command_id: str
+    key: str
+    word: str
+    possible: bool
+    here: bool
+    """Of the pane or dialog, not of the console."""
+
+
+class KeyBar(Widget):
+    DEFAULT_CSS = """
+    KeyBar { height: 1; dock: bottom; background: $panel; color: $muted; padding: 0 1; }
+    """
+
+    items: reactive[tuple[Item, ...]] = reactive(())
+
+    class Pressed(Message):
+        """A word of the footer was clicked."""
+
+        def __init__(self, command_id: str) -> None:
+            super().__init__()
+            self.command_id = command_id
+
+    def __init__(self, *, ascii_only: bool = False) -> None:
+        super().__init__()
+        self._ascii = ascii_only
+
+    def show(self, here: Offers, everywhere: tuple[Command, ...], *, without: str = "") -> None:
+        """The footer words of who has the keyboard, then those of the console; the command `without` is left out."""
+        offered = (command for command in here.offered() if command.footer and command.id != without)
+        own = tuple(self._item(command, here) for command in offered)
+        rest = tuple(self._item(command, None) for command in everywhere if command.footer)
+        self.items = own + rest
+
+    def _item(self, command: Command, here: Offers | None) -> Item:
+        possible = here is None or not here.why_not(command)
+        key = key_word(command.keys[0], ascii_only=self._ascii) if command.keys else ""
+        return Item(command.id, key, command.footer, possible, here is not None)
+
+    def render(self) -> Content:
+        here, rest = self._shown()
+        left, right = self._line(here), self._line(rest)
+        gap = max(2 if here else 0, self.size.width - left.cell_length - right.cell_length)
+        return Content.assemble(left, " " * gap, right)
+
+    def _shown(self) -> tuple[list[Item], list[Item]]:
+        """Those that have room. The console's own give way first, the way out last of them."""
+        here = [item for item in self.items if item.here]
+        rest = [item for item in self.items if not item.here]
+        while len(rest) > 1 and self._width(here) + self._width(rest) + 2 > self.size.width:
+            del rest[0]
+        while here and self._width(here) + self._width(rest) + 2 > self.size.width:
+            here.pop()
+        return here, rest
+
+    @staticmethod
+    def _width(items: list[Item]) -> int:
+        return sum(len(item.key) + len(item.word) + 3 for item in items)
+
+    @staticmethod
+    def _line(items: list[Item]) -> Content:
+        parts: list[Content | str] = []
+        for item in items:
+            parts += [
+                "  " if parts else "",
+                Content.styled(item.key, "bold $accent" if item.possible else "$muted"),
+                Content.styled(f" {item.word}", "$foreground" if item.possible else "$muted"),
+            ]
+        return Content.assemble(*parts)
+
+    def on_click(self, event: events.Click) -> None:
+        here, rest = self._shown()
+        starts = [(0, here), (self.size.width - self._line(rest).cell_length, rest)]
+        for column, items in starts:
+            for item in items:
+                width = len(item.key) + len(item.word) + 1
+                if column <= event.x - 1 < column + width:
+                    self.post_message(self.Pressed(item.command_id))
+                    return
+                column += width + 2  # noqa: PLW2901 - walks along the line
