@@ -68,13 +68,12 @@ class SampleApp(LineApp[None]):
         self.query_one(Log).write_lines(f"{number} {NAMES[number % len(NAMES)]}" for number in range(50))
         tree.focus()
         if os.environ.get("SAMPLE_LIVE"):
-            self.set_interval(0.02, self.grow)
+            self.set_interval(0.02, lambda: self.when_clear(self.grow))
 
     def grow(self) -> None:
         """A live repaint, as a feed makes it."""
-        if self.line_clear:
-            self.query_one(Log).write_line("live " + chr(ord("A") + self.lines % 26) * 12)
-            self.lines += 1
+        self.query_one(Log).write_line("live " + chr(ord("A") + self.lines % 26) * 12)
+        self.lines += 1
 
     def action_fail(self) -> None:
         raise RuntimeError("as ordered")

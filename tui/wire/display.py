@@ -1,6 +1,7 @@
 """The app's side of the line: repaints go through the model of the screen instead of straight to the terminal."""
 
 import os
+from collections.abc import Callable
 
 from rich.console import RenderableType
 from textual import events
@@ -24,12 +25,15 @@ class LineApp(App[ReturnType]):
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         steady_cursor(event.widget)
 
-    @property
-    def line_clear(self) -> bool:
-        """Whether a live repaint made now would be sent now. Who repaints without being asked (a feed's tick) looks
-        here first: while a repaint is under way, another costs CPU only, and stands before the answer to a key."""
+    def when_clear(self, repaint: Callable[[], None]) -> None:
+        """Calls `repaint` as soon as what it repaints would be sent at once: now, or, however often it was asked for,
+        once when the line is free again. For repaints that no key has asked for (a feed's tick): made while another is
+        under way, they cost CPU for nothing, and stand in front of the answer to a key."""
         driver = self._driver
-        return not isinstance(driver, LineDriver) or (driver.line.pacing.clear() and not driver.line.holds)
+        if isinstance(driver, LineDriver) and not driver.line.clear():
+            driver.when_clear(repaint)
+        else:
+            repaint()
 
     def redraw(self) -> None:
         """Sends the whole screen again: another program has written on the terminal."""

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ class LineDriver(SturdyInputDriver):
         self._output = TerminalOutput((sys.__stderr__ or sys.stderr).fileno(), self._abilities.charset)
         self._file = self._output
         self._timer: asyncio.TimerHandle | None = None
+        self._waiting: dict[Callable[[], None], None] = {}
         self.line = Line(self._abilities, Pacing(), self.write, self._output.drained)
 
     # -- repaints
@@ -55,6 +57,11 @@ class LineDriver(SturdyInputDriver):
             self.line.paint(update, cursor)
         self._pump()
 
+    def when_clear(self, repaint: Callable[[], None]) -> None:
+        """Has the app call `repaint`, once, when what it repaints would be sent at once."""
+        self._waiting[repaint] = None
+        self._pump()
+
     def _pump(self) -> None:
         """Sends what is due, and looks again when the line's next limit is reached."""
         if self._timer is not None:
@@ -62,7 +69,11 @@ class LineDriver(SturdyInputDriver):
             self._timer = None
         if self.line.due():
             self.line.flush()
-        if self.line.holds:
+        if self._waiting and self.line.clear():
+            for repaint in self._waiting:
+                self._app.call_next(repaint)
+            self._waiting.clear()
+        if self.line.holds or self._waiting:
             self._timer = self._loop.call_later(max(self.line.pacing.wait(), _POLL), self._pump)
 
     def _answered(self) -> None:

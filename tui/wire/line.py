@@ -65,7 +65,7 @@ class Line:
         rows = {y for x, y, strip in self._put(update)}
         self._cursor = cursor
         self._held |= rows
-        if self.pacing.clear() and self._drained():
+        if self._free():
             self.flush()
         elif self.pacing.answers_key():
             self._show(rows)
@@ -78,7 +78,14 @@ class Line:
 
     def due(self) -> bool:
         """Whether something is held and may go."""
-        return bool(self._held) and self.pacing.clear() and self._drained()
+        return bool(self._held) and self._free()
+
+    def clear(self) -> bool:
+        """Whether a live repaint made now would be sent now."""
+        return not self._held and self._free()
+
+    def _free(self) -> bool:
+        return self.pacing.clear() and self._drained()
 
     def _put(self, update: CompositorUpdate) -> Iterable[tuple[int, int, object]]:
         for x, y, strip in strips_of(update):
