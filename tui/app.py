@@ -20,7 +20,7 @@ from tui.panes.pane import Pane
 from tui.screens.main import MainScreen
 from tui.state import UiState
 from tui.status import Link, Status
-from tui.terminal import TerminalProfile
+from tui.terminal import Colours, TerminalProfile
 from tui.themes import ThemeFile, fitting, load_themes, variables
 from tui.wire.display import LineApp
 
@@ -84,6 +84,7 @@ class VcbApp(Offers, LineApp[None]):
         for theme in self.themes.values():
             self.register_theme(_textual(theme))
         self.theme = self._worn.id
+        self.monochrome = self.profile.colours is Colours.NONE
         self.settings, self.document_path = settings, document_path
         self.status = replace(Status.of(settings), link=Link.CONNECTING if settings.HOST else Link.NONE)
         self.pane_types = tuple(panes)

@@ -17,6 +17,9 @@ from tui.wire.driver import LineDriver
 class LineApp(App[ReturnType]):
     """An app whose repaints are paced and sent as changed cells, unless `VCB_WIRE=off` or the app has no terminal."""
 
+    monochrome = False
+    """Whether the terminal gets no colours at all, only attributes. Read when the app starts."""
+
     def get_driver_class(self) -> type[Driver]:
         if os.environ.get("VCB_WIRE", "").lower() == "off":
             return super().get_driver_class()

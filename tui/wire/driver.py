@@ -42,7 +42,8 @@ class LineDriver(SturdyInputDriver):
         self, app: "App[object]", *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
-        self._abilities = Abilities.of(os.environ, app.console._color_system)
+        colours = None if getattr(app, "monochrome", False) else app.console._color_system
+        self._abilities = Abilities.of(os.environ, colours)
         self._output = TerminalOutput((sys.__stderr__ or sys.stderr).fileno(), self._abilities.charset)
         self._file = self._output
         self._timer: asyncio.TimerHandle | None = None
