@@ -2,6 +2,7 @@
 
 from engine.config.options import Settings
 from tui.app import VcbApp
+from tui.panes.pane import Pane
 
 
 async def test_starts_in_the_inventory_and_goes_to_each_pane():
@@ -11,7 +12,9 @@ async def test_starts_in_the_inventory_and_goes_to_each_pane():
         seen = []
         for key in ("1", "f3", "f4"):
             await pilot.press(key)
-            seen.append(app.screen.focused.id if app.screen.focused else None)
+            focused = app.screen.focused
+            assert focused is not None
+            seen += [each.pane_id for each in focused.ancestors_with_self if isinstance(each, Pane)]
         assert seen == ["inventory", "config", "job_log"]
         await pilot.press("q")
     assert app.return_code == 0
