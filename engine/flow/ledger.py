@@ -31,6 +31,7 @@ class Kind(StrEnum):
     DIRECTORY = "directory"
     LEASE = "lease"
     VM = "vm"
+    DISK = "disk"
     CONTENTS = "disk contents"
     """A disk of production that is being written over; nothing but finishing it makes that good."""
 

@@ -6,23 +6,23 @@ no later incremental builds on an older point (`points.restored`). A restore tha
 run again: what is right already is not written twice.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
-from engine.errors import PolicyError, PrivilegeError, VerifyError, VmUnsuitable
+from engine.errors import PolicyError, PrivilegeError, VmUnsuitable
 from engine.events import Stage
-from engine.extents import DiskSource, Extent, aligned, merged, total
+from engine.extents import total
 from engine.flow.job import Prompt, open_session
 from engine.flow.ledger import Kind
 from engine.flow.locks import vm_lock
+from engine.flow.overwrite import Overwrite, areas_of
 from engine.flow.restore_job import DiskWatch, RestoreJob, RestoreOutcome
-from engine.image.sparse_header import GRAIN
 from engine.points import restored
 from engine.points.manifest import DiskEntry
 from engine.points.naming import POINTS, vm_directory
@@ -35,10 +35,6 @@ from engine.vsphere.privileges import missing, wanted
 from engine.vsphere.properties import Ref
 from engine.vsphere.session import Session
 from engine.vsphere.tickets import read_ticket, write_ticket
-
-_PIECE = 16 * GRAIN
-_WORKERS = 4
-"""Threads that compare and write; each holds two pieces of 1 MiB."""
 
 
 @dataclass(frozen=True)
@@ -198,18 +194,19 @@ class _InPlace:
     def _overwrite(self, session: Session, plan: InPlacePlan, mine: DiskEntry, theirs: Disk, report: Reporter) -> None:
         job, report = self.job, report.bind(disk=mine.name)
         self._forget_tracking(plan, mine.key)
+        opened = partial(open_disk, session, plan.vm.moref, theirs, self.settings, report, job.cancel)
         with closing(job.open_disk(mine)) as image:
             entry = job.ledger.intent(
                 Kind.CONTENTS, vm=plan.vm.moref, disk=mine.name, path=theirs.file, point=str(job.point.directory)
             )
             self.touched.append(mine.name)
-            with closing(self._open(session, plan, theirs, report, writable=True)) as target:
-                areas, allocated = _areas(image, target)
+            with closing(opened(writable=True)) as target:
+                areas, allocated = areas_of(image, target)
                 watch = DiskWatch(mine, total(areas), plan.transport, report)
-                written = _Sweep(image, target, allocated, watch, job.cancel).run(areas)
-            with report.stage(Stage.VERIFY), closing(self._open(session, plan, theirs, report)) as again:
-                areas, allocated = _areas(image, again)
-                _Sweep(image, again, allocated, None, job.cancel).run(areas)
+                written = Overwrite(image, target, allocated, watch, job.cancel).run(areas)
+            with report.stage(Stage.VERIFY), closing(opened()) as again:
+                areas, allocated = areas_of(image, again)
+                Overwrite(image, again, allocated, None, job.cancel).run(areas)
         self.touched.remove(mine.name)
         job.ledger.undone(entry, written=written)
         job.outcome.disks.append(watch.ended(total(areas), written, theirs.file))
@@ -221,122 +218,22 @@ class _InPlace:
             if place.is_dir():
                 restored.note(place, key, datetime.now(UTC))
 
-    def _open(
-        self, session: Session, plan: InPlacePlan, theirs: Disk, report: Reporter, *, writable: bool = False
-    ) -> NfcDisk:
-        """Who writes has the disk to himself: one connection, closed before the disk is read again."""
-        settings, vm = self.settings, plan.vm.moref
-        return open_nfc(
-            (lambda: write_ticket(session, vm, theirs.key)) if writable else (lambda: read_ticket(session, vm)),
-            theirs.file,
-            encrypted=plan.encrypted,
-            connections=1 if writable else settings.NFC_CONNECTIONS,
-            buffer=settings.NFC_BUFFER,
-            requests=settings.NFC_REQUESTS,
-            report=report,
-            cancel=self.job.cancel,
-            patience=Patience(timeout=settings.HTTP_TIMEOUT),
-            writable=writable,
-        )
 
-
-def _areas(image: DiskSource, disk: DiskSource) -> tuple[list[Extent], list[Extent]]:
-    """Where either side holds data, and where the VM's disk does; whole grains."""
-    held, wanted = (aligned(each.allocated(), GRAIN, image.capacity) for each in (disk, image))
-    return merged([*held, *wanted]), held
-
-
-class _Target(DiskSource, Protocol):
-    def write(self, offset: int, buffer: memoryview) -> None: ...
-
-
-class _Sweep:
-    """Both disks side by side, piece by piece; grains that differ are written, or, without a `watch`, an error."""
-
-    def __init__(
-        self,
-        image: DiskSource,
-        target: _Target,
-        allocated: Sequence[Extent],
-        watch: DiskWatch | None,
-        cancel: CancelToken,
-    ) -> None:
-        self._image, self._target, self._watch, self._cancel = image, target, watch, cancel
-        self._allocated = allocated
-        self._read = self._written = 0
-
-    def run(self, areas: Sequence[Extent]) -> int:
-        """Bytes written. Raises what either side raises, VerifyError, Cancelled."""
-        pieces = _pieces(areas)
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="restore") as pool:
-            running: set[Future[tuple[int, int]]] = set()
-            try:
-                for piece in pieces:
-                    if len(running) >= 2 * _WORKERS:
-                        running = self._collect(running)
-                    running.add(pool.submit(self._piece, piece))
-                while running:
-                    running = self._collect(running)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        return self._written
-
-    def _collect(self, running: set[Future[tuple[int, int]]]) -> set[Future[tuple[int, int]]]:
-        self._cancel.check()
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            read, written = future.result()
-            self._read += read
-            self._written += written
-        if self._watch:
-            self._watch.progress(self._read, self._written)
-        return running
-
-    def _piece(self, piece: Extent) -> tuple[int, int]:
-        wanted, there = memoryview(bytearray(piece.length)), memoryview(bytearray(piece.length))
-        self._image.read_into(piece.start, wanted)
-        for held in _inside(self._allocated, piece):
-            self._target.read_into(held.start, there[held.start - piece.start : held.end - piece.start])
-        written = 0
-        for start, end in _differing(wanted, there):
-            if self._watch is None:
-                raise VerifyError(
-                    f"What was written at byte {piece.start + start:,} does not come back.",
-                    hint="The disk is not what the point holds: suspect the datastore, and restore again.",
-                )
-            self._target.write(piece.start + start, wanted[start:end])
-            written += end - start
-        return piece.length, written
-
-
-def _pieces(areas: Sequence[Extent]) -> Iterator[Extent]:
-    for area in areas:
-        for start in range(area.start, area.end, _PIECE):
-            yield Extent(start, min(_PIECE, area.end - start))
-
-
-def _inside(extents: Sequence[Extent], piece: Extent) -> Iterator[Extent]:
-    """The parts of `piece` that `extents` (ascending, disjoint) hold."""
-    low, high = 0, len(extents)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if extents[middle].end <= piece.start else (low, middle)
-    while low < len(extents) and extents[low].start < piece.end:
-        start, end = max(piece.start, extents[low].start), min(piece.end, extents[low].end)
-        yield Extent(start, end - start)
-        low += 1
-
-
-def _differing(wanted: memoryview, there: memoryview) -> Iterator[tuple[int, int]]:
-    """Runs of grains that are not the same, as byte ranges."""
-    if wanted == there:
-        return
-    begun = -1
-    for start in range(0, len(wanted), GRAIN):
-        same = wanted[start : start + GRAIN] == there[start : start + GRAIN]
-        if same and begun >= 0:
-            yield begun, start
-        begun = -1 if same else (start if begun < 0 else begun)
-    if begun >= 0:
-        yield begun, len(wanted)
+def open_disk(  # noqa: PLR0917
+    session: Session, vm: str, disk: Disk, settings: Settings, report: Reporter, cancel: CancelToken,
+    *, writable: bool = False,
+) -> NfcDisk:  # fmt: skip
+    """A disk of a VM (moref) that is off. Who writes has it to himself: one connection, to be closed before the disk is
+    opened again. Raises as `open_nfc`."""
+    return open_nfc(
+        (lambda: write_ticket(session, vm, disk.key)) if writable else (lambda: read_ticket(session, vm)),
+        disk.file,
+        encrypted=settings.TRANSPORT_MODE != "nbd",
+        connections=1 if writable else settings.NFC_CONNECTIONS,
+        buffer=settings.NFC_BUFFER,
+        requests=settings.NFC_REQUESTS,
+        report=report,
+        cancel=cancel,
+        patience=Patience(timeout=settings.HTTP_TIMEOUT),
+        writable=writable,
+    )

@@ -36,6 +36,10 @@ BACKUP_PRIVILEGES: dict[str, tuple[Need, ...]] = {
     "hotadd": (Need("proxy", _HOTADD), Need("vm", _HOTADD)),
     "san": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomRead",)),),
     "restore in place": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomAccess",)),),
+    "restore one disk": (
+        Need("vm", ("VirtualMachine.Config.AddNewDisk", "VirtualMachine.Config.RemoveDisk")),
+        Need("vm", ("VirtualMachine.Provisioning.DiskRandomAccess",)),
+    ),
     "import": (
         Need("pool", ("VApp.Import", "Resource.AssignVMToPool")),
         Need("folder", ("VirtualMachine.Inventory.Create", *_CONFIGURE)),

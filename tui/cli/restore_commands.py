@@ -21,6 +21,7 @@ from tui.cli.screen import Screen
 FILES = Group("As local files", sort_key=1)
 VM = Group("As a new VM (without --to)", sort_key=2)
 IN_PLACE = Group("Over the VM's own disks", sort_key=3)
+ONE_DISK = Group("One disk as a new disk of a VM that exists", sort_key=4)
 
 PointName = Annotated[
     str,
@@ -98,11 +99,15 @@ def restore(
             help="Overwrite the VM's disks where they differ; the VM must be off and without snapshots.",
         ),
     ] = False,
+    attach_to: Annotated[
+        str,
+        Parameter(group=ONE_DISK, show_default=False, help="The VM, which must be off: name:, uuid:, moref: ..."),
+    ] = "",
     vm: VmFlags | None = None,
     json: JsonFlag = False,
     common: Common = None,
 ) -> int:
-    """Restore a point: as a new VM in vCenter or on ESXi; with --to its disks as local files; or --in-place.
+    """Restore a point: as a new VM; with --to its disks as local files; --in-place; or one disk with --attach-to.
 
     Everything is proven against the point. Files and a new VM overwrite nothing, and a failure leaves nothing. A new VM
     is powered off, its network adapters disconnected, and named anew unless told otherwise. In place the VM's own disks
@@ -110,14 +115,18 @@ def restore(
     """
     screen, vm = Screen(as_json=json), vm or VmFlags()
     if to is not None:
-        if vm != VmFlags() or in_place:
+        if vm != VmFlags() or in_place or attach_to:
             raise ConfigError("--to restores to files; the flags of a new VM do not go with it.")
         return _to_files(screen, unchecked_settings(common), point, to, format, disk)
-    if format != "vmdk" or (disk and not in_place):
+    if format != "vmdk" or (disk and not in_place and not attach_to):
         raise ConfigError("--disk and --format are for files: name a directory with --to.")
+    if (in_place or attach_to) and replace(vm, yes=False, dry_run=False) != VmFlags():
+        raise ConfigError("--in-place and --attach-to make no VM; the flags of a new VM do not go with them.")
+    if in_place and attach_to:
+        raise ConfigError("A disk goes back in place, or is added to a VM: not both.")
+    if attach_to:
+        return _one_disk(screen, settings_from(common), point, disk, attach_to, vm)
     if in_place:
-        if replace(vm, yes=False, dry_run=False) != VmFlags():
-            raise ConfigError("--in-place overwrites the VM's own disks; the flags of a new VM do not go with it.")
         return _in_place(screen, settings_from(common), point, disk, vm)
     return _to_vm(screen, settings_from(common), point, vm)
 
@@ -192,6 +201,40 @@ def _in_place(screen: Screen, settings: Settings, point: str, disks: tuple[str, 
     )
 
 
+def _one_disk(  # noqa: PLR0917
+    screen: Screen, settings: Settings, point: str, disks: tuple[str, ...], onto: str, flags: VmFlags
+) -> int:
+    from engine.flow.restore_disk import plan_disk, restore_disk  # noqa: PLC0415
+    from engine.points.restore_files import find_point  # noqa: PLC0415
+
+    if len(disks) > 1:
+        raise ConfigError("--attach-to adds one disk at a time.")
+    found, disk = find_point(point, settings.BACKUPROOT), "".join(disks)
+    settings = with_password(settings)
+    plan = watched(
+        screen, settings, lambda report, cancel: plan_disk(found, disk, onto, settings, report, cancel)
+    ).to_json()
+    rows = [
+        ("New disk of", plan["path"]),
+        ("From", f"{plan['disk']} ({plan['label']}) of {found.manifest.vm.name}, {found.directory.name}"),
+        ("File", plan["file"]),
+        ("To write", f"{size(plan['to_write'])} of {size(plan['capacity'])}; {size(plan['free'])} are free"),
+    ]
+    screen.show(render.fields(rows, screen.width))
+    if flags.dry_run:
+        screen.result({"plan": plan})
+        return 0
+    if not flags.yes and not _confirmed(screen, "the disk", plan["vm"]):
+        screen.line("Nothing was made.")
+        screen.result({"result": "cancelled", "exit_code": 130, "plan": plan})
+        return 130
+
+    def work(report: Reporter, cancel: CancelToken) -> Any:
+        return restore_disk(found, disk, onto, settings, report, cancel)
+
+    return conclude(screen, watched(screen, settings, work))
+
+
 def _named(screen: Screen, name: str) -> bool:
     """Whether the operator typed the VM's name. Raises `ConfigError` where nobody is there to ask."""
     if not sys.stdin.isatty():
@@ -219,8 +262,8 @@ def _networks(pairs: tuple[str, ...]) -> dict[str, str]:
 def _confirmed(screen: Screen, name: str, host: str) -> bool:
     """The operator's word, from a terminal. Raises `ConfigError` where nobody is there to ask."""
     if not sys.stdin.isatty():
-        raise ConfigError("Making a VM wants a confirmation, and there is no terminal to ask.", hint="Add --yes.")
-    screen.line(f"Make {name} on {host}? [y/N]", "bold")
+        raise ConfigError("Making it wants a confirmation, and there is no terminal to ask.", hint="Add --yes.")
+    screen.line(f"Make {clean(name)} on {clean(host)}? [y/N]", "bold")
     return sys.stdin.readline().strip().casefold() in ("y", "yes")
 
 
