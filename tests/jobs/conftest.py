@@ -78,9 +78,12 @@ class Rig:
         self.lab.faults.clear()
 
     @property
+    def machines(self) -> list[VM]:
+        return [one for one in list(self.lab.vsphere.objects.values()) if isinstance(one, VM)]
+
+    @property
     def snapshots(self) -> list[Any]:
-        machines = [one for one in list(self.lab.vsphere.objects.values()) if isinstance(one, VM)]
-        return [snapshot for vm in machines for snapshot in vm.snapshots]
+        return [snapshot for vm in self.machines for snapshot in vm.snapshots]
 
 
 @pytest.fixture

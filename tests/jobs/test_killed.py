@@ -1,0 +1,101 @@
+"""SIGKILL at random moments of a backup: `vcb reconcile --yes` finds everything, and nothing but that."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engine.points.mount_point import Marker, create
+from engine.vsphere.snapshots import OwnershipToken
+from tests.jobs.conftest import Rig
+from tests.jobs.killing import kill_after, seconds_of_a_backup
+from tui.cli.app import main
+
+TRANSPORTS = ("nbd", "nbdssl", "https")
+_LEASE_TIMEOUT = 2.0
+"""Seconds: what ends a lease whose job died before it could write down which one it is."""
+
+
+class Scene:
+    """The lab with things of others in it: another proxy's snapshots and directory, an admin's snapshot and file."""
+
+    def __init__(self, rig: Rig, transport: str) -> None:
+        self.rig = rig
+        rig.lab.vsphere.leases.timeout = _LEASE_TIMEOUT
+        self.settings = rig.settings(TRANSPORT_MODE=transport)
+        web, db = (next(vm for vm in rig.machines if vm.name == name) for name in ("web01", "db01"))
+        other = OwnershipToken("job-of-another", "another-proxy", "another-vcenter", db.id)
+        db.take_snapshot("_VCB-BACKUP_", other.to_description())
+        db.take_snapshot("_VCB-BACKUP_", "made by hand")
+        web.take_snapshot("before the upgrade", "an admin's")
+        marker = Marker(
+            job="job-of-another", proxy="another-proxy", vcenter="another-vcenter", vm=db.id, vm_name="db01",
+            snapshot_policy="automatic", contents=["scsi0-0.vmdk"],
+        )  # fmt: skip
+        create(rig.root / "fullvm-db01-vm-99.partial", marker)
+        (rig.root / "fullvm-db01-vm-99.partial" / "scsi0-0.vmdk").write_bytes(b"theirs")
+        (rig.root / "notes.txt").write_text("an admin's")
+        self.before = self.everything()
+
+    def everything(self) -> tuple[list[str], list[str], list[str]]:
+        """What a backup can leave: snapshots, leases, and files outside of the finished points."""
+        root, vsphere = self.rig.root, self.rig.lab.vsphere
+        files = [str(path.relative_to(root)) for path in root.rglob("*") if "points" not in path.parts]
+        snapshots = [f"{snapshot.name} {snapshot.description}" for snapshot in self.rig.snapshots]
+        return sorted(snapshots), [vm.name for vm in self.rig.machines if vsphere.leases.of(vm)], sorted(files)
+
+    def left(self) -> set[str]:
+        """The kinds of things that are there and were not before."""
+        kinds = ("snapshot", "lease", "directory")
+        return {kind for kind, now, then in zip(kinds, self.everything(), self.before, strict=True) if now != then}
+
+    def forget_points(self) -> None:
+        shutil.rmtree(self.rig.root / "points", ignore_errors=True)
+
+
+def survive(rig: Rig, transport: str, kills: int, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+    """Backups that are killed; each time everything must come right again. Returns what had been left how often."""
+    scene = Scene(rig, transport)
+    moments = random.Random(f"{transport} {os.environ.get('VCB_KILL_SEED', '7')}")
+    whole = seconds_of_a_backup(scene.settings)
+    counts = dict.fromkeys(("killed", "ended before", "snapshot", "lease", "directory"), 0)
+    for _ in range(kills):
+        counts["killed" if kill_after(scene.settings, moments.uniform(0, whole)) else "ended before"] += 1
+        for kind in scene.left():
+            counts[kind] += 1
+        code = main(["reconcile", "--yes", "--json"])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        assert json.loads(said.out)["failed"] == []
+        assert scene.everything() == scene.before
+        seconds_of_a_backup(scene.settings)
+        assert scene.everything() == scene.before
+        scene.forget_points()
+    return counts
+
+
+@pytest.fixture
+def config(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VCB_CONFIG", str(rig.config))
+    return rig.config
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_whatever_a_killed_backup_leaves_is_taken_away(
+    rig: Rig, config: Path, transport: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survive(rig, transport, 3, capsys)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_two_hundred_times(rig: Rig, config: Path, transport: str, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = survive(rig, transport, int(os.environ.get("VCB_KILLS", "200")), capsys)
+    with capsys.disabled():
+        print(f"\n{transport}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    assert counts["snapshot"]
+    assert counts["directory"]
