@@ -96,6 +96,21 @@ def root_lock(root: Path, state: StateDirectory, job_id: str) -> Iterator[None]:
         _leave(path, fd)
 
 
+def abandoned(root: Path) -> Holder | None:
+    """Who left the lock file of BACKUPROOT behind, dead; None when there is none, or somebody holds it."""
+    try:
+        fd = os.open(root / ROOT_LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return Holder.parse(os.pread(fd, _LONGEST, 0))
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+
+
 def _leave(path: Path, fd: int) -> None:
     with suppress(OSError):  # others are still there; or it can't be removed, and a file that stays does no harm
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

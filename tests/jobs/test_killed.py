@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -49,23 +50,22 @@ class Scene:
 
     def left(self) -> set[str]:
         """The kinds of things that are there and were not before."""
-        kinds = ("snapshot", "lease", "directory")
+        kinds = ("snapshot", "lease", "files")
         return {kind for kind, now, then in zip(kinds, self.everything(), self.before, strict=True) if now != then}
 
     def forget_points(self) -> None:
         shutil.rmtree(self.rig.root / "points", ignore_errors=True)
 
 
-def survive(rig: Rig, transport: str, kills: int, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+def survive(rig: Rig, transport: str, kills: int, capsys: pytest.CaptureFixture[str]) -> Counter[str]:
     """Backups that are killed; each time everything must come right again. Returns what had been left how often."""
     scene = Scene(rig, transport)
     moments = random.Random(f"{transport} {os.environ.get('VCB_KILL_SEED', '7')}")
     whole = seconds_of_a_backup(scene.settings)
-    counts = dict.fromkeys(("killed", "ended before", "snapshot", "lease", "directory"), 0)
+    counts: Counter[str] = Counter()
     for _ in range(kills):
         counts["killed" if kill_after(scene.settings, moments.uniform(0, whole)) else "ended before"] += 1
-        for kind in scene.left():
-            counts[kind] += 1
+        counts.update(scene.left())
         code = main(["reconcile", "--yes", "--json"])
         said = capsys.readouterr()
         assert code == 0, said.err
@@ -98,4 +98,4 @@ def test_two_hundred_times(rig: Rig, config: Path, transport: str, capsys: pytes
     with capsys.disabled():
         print(f"\n{transport}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
     assert counts["snapshot"]
-    assert counts["directory"]
+    assert counts["files"]

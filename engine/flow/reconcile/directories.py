@@ -1,11 +1,11 @@
-"""Directories of dead jobs in BACKUPROOT, and removals of restore points that were cut off."""
+"""What dead jobs leave in BACKUPROOT: directories, removals of restore points that were cut off, the lock file."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 from engine.errors import PolicyError
 from engine.flow.ledger import Entry, Fate, Kind
-from engine.flow.locks import root_lock
+from engine.flow.locks import ROOT_LOCK, abandoned, root_lock
 from engine.flow.reconcile.leftover import Leftover, Record, Verdict
 from engine.flow.reconcile.scene import PastJob, Scene
 from engine.points import mount_point as mounts, unmarked
@@ -61,6 +61,31 @@ class Removals:
         assert scene.root is not None
         with root_lock(scene.root, scene.state, "reconcile"):
             finish_removal(scene.root, Path(leftover.id))
+
+
+class RootLocks:
+    kind = "lock"
+    action = "remove the lock file"
+
+    def find(self, scene: Scene) -> Iterator[Leftover]:
+        holder = abandoned(scene.root) if scene.root else None
+        if scene.root is None or holder is None or holder.proxy != scene.state.proxy_id:
+            return
+        yield Leftover(
+            kind=self.kind,
+            verdict=Verdict.OURS,
+            id=str(scene.root / ROOT_LOCK),
+            text=f"lock file {scene.root / ROOT_LOCK}",
+            why=f"job {holder.job} died",
+            job=holder.job,
+            owner="this proxy",
+            since=holder.since,
+        )
+
+    def undo(self, scene: Scene, leftover: Leftover) -> None:
+        assert scene.root is not None
+        with root_lock(scene.root, scene.state, "reconcile"):
+            scene.report.step(f"{leftover.id} goes with its last user.")
 
 
 def _told(scene: Scene, path: Path, marker: Marker | None) -> list[tuple[PastJob, Entry]]:

@@ -17,7 +17,7 @@ from engine.events import ResultState
 from engine.flow.job import Prompt, open_session
 from engine.flow.ledger import Kind
 from engine.flow.locks import vm_lock
-from engine.flow.reconcile.directories import Directories, Removals
+from engine.flow.reconcile.directories import Directories, Removals, RootLocks
 from engine.flow.reconcile.leases import Leases
 from engine.flow.reconcile.leftover import Leftover, Verdict
 from engine.flow.reconcile.restored_vms import RestoredVms
@@ -55,6 +55,7 @@ KINDS: tuple[LeftoverKind, ...] = (
     Consolidations(),
     Directories(),
     Removals(),
+    RootLocks(),
 )
 """In the order of the clean-up: what holds something comes before what it holds. A disk that is still attached to the
 proxy, for one, must be detached before its snapshot goes."""
