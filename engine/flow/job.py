@@ -20,6 +20,7 @@ from engine.flow.unmount import unmount_directory
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.state_directory import StateDirectory, new_job_id
+from engine.vsphere.approvals import Approvals
 from engine.vsphere.session import Session, connect
 from engine.vsphere.trust import Trust
 
@@ -161,7 +162,7 @@ def open_session(settings: Settings, report: Reporter, prompt: Prompt | None) ->
         settings.PORT,
         settings.USERNAME,
         found.secret,
-        Trust.from_settings(settings.CA_FILE, settings.THUMBPRINT or None),
+        Trust.from_settings(settings.CA_FILE, settings.THUMBPRINT or None, Approvals(StateDirectory.default()).pins()),
         report,
         timeout=settings.HTTP_TIMEOUT,
     )

@@ -64,7 +64,8 @@ def connect_tls(url: SplitResult, device: Device, trust: Trust, guard: SocketGua
     """The certificate has been checked when this returns, and nothing has been sent. Raises `ConnectError`,
     `TrustError`, OSError."""
     host, port = url.hostname or "", url.port or 443
-    context = trust.pinned_context(device.thumbprint) if device.thumbprint else trust.context_for(host, port)
+    thumbprint = trust.vouched(host, port, device.thumbprint)
+    context = trust.pinned_context(thumbprint) if thumbprint else trust.context_for(host, port)
     hint = "The proxy needs TCP 443 open to every ESXi host; check the firewall and the name resolution."
     raw = connect_tcp(host, port, timeout=timeout, guard=guard, hint=hint)
     # A cut TLS connection must not look like the end of the data.

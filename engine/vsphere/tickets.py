@@ -37,7 +37,8 @@ _registering = threading.Lock()
 @dataclass(frozen=True)
 class NfcTicket:
     """Admits one connection to `host`:`port`, for what its giver says. `thumbprint` is the SHA-1 of the host's
-    certificate, `service` the name to ask authd for (`vpxa-nfc` through vCenter)."""
+    certificate, or the SHA-256 that the operator approved for it; `service` the name to ask authd for (`vpxa-nfc`
+    through vCenter)."""
 
     host: str
     port: int
@@ -71,10 +72,11 @@ def _ticket(session: Session, vm_moref: str, ask: Callable[[Any, Any], Any]) -> 
             fault="ManagedObjectNotFound",
             hint="TRANSPORT_MODE=https needs port 443 only.",
         )
+    host, port = ticket.host or session.host, ticket.port or 902  # a standalone host leaves itself out
     return NfcTicket(
-        host=ticket.host or session.host,  # a standalone host leaves itself out
-        port=ticket.port or 902,
-        thumbprint=ticket.sslThumbprint or "",
+        host=host,
+        port=port,
+        thumbprint=session.trust.vouched(host, port, ticket.sslThumbprint or ""),
         service=ticket.service,
         session_id=Secret(ticket.sessionId),
     )

@@ -10,6 +10,7 @@ import hmac
 import re
 import socket
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -36,6 +37,15 @@ def parse_thumbprint(text: str, *, option: str = "THUMBPRINT") -> str:
     return bare
 
 
+Pins = Mapping[str, str]
+"""SHA-256 (bare hex) of the one certificate that an address (`host:port`) must show."""
+
+
+def address(host: str, port: int) -> str:
+    """`host:port` as approvals name it; host names have no case."""
+    return f"[{host.lower()}]:{port}" if ":" in host else f"{host.lower()}:{port}"
+
+
 class PinnedContext(ssl.SSLContext):
     """A client context that accepts exactly one certificate, named by its SHA-256 or SHA-1.
 
@@ -44,10 +54,12 @@ class PinnedContext(ssl.SSLContext):
     """
 
     pin: str
+    where: str
+    """The host:port whose approval this is; "" for a pin from THUMBPRINT or a ticket."""
 
-    def __new__(cls, pin: str) -> "PinnedContext":
+    def __new__(cls, pin: str, where: str = "") -> "PinnedContext":
         context = cast("PinnedContext", super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT))
-        context.pin = pin
+        context.pin, context.where = pin, where
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -61,11 +73,13 @@ class PinnedContext(ssl.SSLContext):
         actual = hashlib.new(algorithm, der or b"").hexdigest()
         if not der or not hmac.compare_digest(actual, self.pin):
             shown = fingerprint(der or b"", algorithm)
+            server = self.where or "The server"
+            way = f"vcb trust approve {self.where}" if self.where else "THUMBPRINT"
             raise TrustError(
-                f"The server shows another certificate than the approved one: its {algorithm.upper()} is {shown}.",
+                f"{server} shows another certificate than the approved one: its {algorithm.upper()} is {shown}.",
                 fault="ThumbprintMismatch",
                 hint="If the certificate was renewed, compare this value at the server's own console and approve it "
-                "(THUMBPRINT). If nobody renewed it, someone may be between you and the server.",
+                f"({way}). If nobody renewed it, someone may be between you and the server.",
             )
 
 
@@ -98,30 +112,39 @@ def _check(peer: ssl.SSLSocket | ssl.SSLObject) -> None:
 class Trust:
     """What the operator approved. Immutable; contexts are made per call, so that nobody can loosen a shared one."""
 
-    def __init__(self, ca_pem: str | None, pin: str | None) -> None:
+    def __init__(self, ca_pem: str | None, pin: str | None, approved: Pins | None = None) -> None:
         self._ca_pem = ca_pem
         self._pin = pin
+        self._approved = dict(approved or {})
 
     @classmethod
-    def from_settings(cls, ca_file: Path | None, thumbprint: str | None) -> "Trust":
-        """`thumbprint` (SHA-256) wins over `ca_file` where both are set. Raises `ConfigError` for unusable values."""
+    def from_settings(cls, ca_file: Path | None, thumbprint: str | None, approved: Pins | None = None) -> "Trust":
+        """`thumbprint` (SHA-256) wins over what was `approved` for an address, and both win over `ca_file`. Raises
+        `ConfigError` for unusable values."""
         pin = parse_thumbprint(thumbprint) if thumbprint else None
         if pin is not None and len(pin) != 64:
             raise ConfigError("THUMBPRINT is a SHA-1; only SHA-256 is accepted.", hint="Use the 64-digit SHA-256.")
-        return cls(_read_bundle(ca_file) if ca_file else None, pin)
+        return cls(_read_bundle(ca_file) if ca_file else None, pin, approved)
 
     @property
     def approved(self) -> bool:
-        return bool(self._pin or self._ca_pem)
+        return bool(self._pin or self._ca_pem or self._approved)
 
     def context_for(self, host: str, port: int, *, timeout: float = 20.0) -> ssl.SSLContext:
         """A context for connections to host:port. Raises `TrustError` with the server's SHA-256 when nothing was
         approved (the certificate is then fetched, nothing is sent), `ConnectError` when there is no server."""
         if self._pin:
             return PinnedContext(self._pin)
+        if pin := self._approved.get(address(host, port)):
+            return PinnedContext(pin, address(host, port))
         if self._ca_pem:
             return _bundle_context(self._ca_pem)
         raise untrusted(host, port, "no certificate has been approved", timeout=timeout)
+
+    def vouched(self, host: str, port: int, thumbprint: str) -> str:
+        """The thumbprint that a host of a lease or ticket must show: what the operator approved for its address, else
+        what vCenter says."""
+        return self._approved.get(address(host, port), thumbprint)
 
     def pinned_context(self, thumbprint_sha1: str) -> ssl.SSLContext:
         """A context for the ESXi host whose thumbprint a lease or ticket carries (SHA-1 today; SHA-256 works too).
@@ -141,8 +164,9 @@ def untrusted(host: str, port: int, why: str, *, timeout: float = 20.0) -> Trust
     return TrustError(
         f"The certificate of {host}:{port} is not trusted: {why}. Its SHA-256 is {shown}.",
         fault="CertificateUntrusted",
-        hint=f"Compare the SHA-256 at the server's own console; then approve it: THUMBPRINT={shown}. Or set CA_FILE "
-        f"to the CA that signed it (vCenter offers its own at https://{host}/certs/download.zip).",
+        hint=f"Compare the SHA-256 at the server's own console; then approve it: vcb trust approve "
+        f"{address(host, port)} (or set THUMBPRINT={shown}). Or set CA_FILE to the CA that signed it (vCenter offers "
+        f"its own at https://{host}/certs/download.zip).",
     )
 
 
