@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from textual.app import App, ComposeResult
-
 from engine.config.options import Settings
 from engine.jobs.inventory_rows import (
     Asked,
@@ -19,8 +17,11 @@ from engine.jobs.inventory_rows import (
     Trouble,
     VmPoints,
 )
+from tui.app import VcbApp
 from tui.models.inventory import JobMark
 from tui.panes.inventory import InventoryPane
+from tui.panes.pane import Pane
+from tui.terminal import TerminalProfile
 
 NOW = 1_700_000_000.0
 HOUR, DAY, GIB = 3600.0, 86400.0, 1 << 30
@@ -106,30 +107,36 @@ LOST = Status(
 )
 
 
-class InventoryApp(App[None]):
+class QuietConfig(Pane, can_focus=True):
+    pane_id, pane_title, purpose = "config", "Configuration", "Not of interest here."
+
+
+class QuietLog(Pane, can_focus=True):
+    pane_id, pane_title, purpose = "job_log", "Job log", "Not of interest here."
+
+
+class InventoryApp(VcbApp):
     """`told` is what the pane's worker would have been asked."""
 
-    def __init__(self, settings: Settings | None = None, *, ascii_only: bool = False) -> None:
-        super().__init__()
-        self.settings = settings or Settings.of()
-        self.document_path: Path | None = Path("/etc/vcb/config.js")
-        self.ascii_only = ascii_only
+    def __init__(self, settings: Settings | None = None, *, profile: TerminalProfile | None = None) -> None:
+        panes = (InventoryPane, QuietConfig, QuietLog)
+        super().__init__(settings or Settings.of(), Path("/etc/vcb/config.js"), panes=panes, profile=profile)
         self.told: list[Asked] = []
-        self.pane = InventoryPane()
-        self.pane.model.clock = lambda: NOW
 
-    def compose(self) -> ComposeResult:
-        yield self.pane
-
-    def on_mount(self) -> None:
-        self.animation_level = "none"
-        self.pane.focus_target().focus()
+    @property
+    def pane(self) -> InventoryPane:
+        assert self.main_screen is not None
+        pane = self.main_screen.panes["inventory"]
+        assert isinstance(pane, InventoryPane)
+        return pane
 
     def fill(self) -> None:
         """Everything that a worker would have told by now."""
+        self.pane.model.clock = lambda: NOW
         for message in (LIVE, Rows(rows=(*PLACES, *MACHINES)), Points(vms=POINTS)):
             self.pane._changed(self.pane.model.apply(message))
         self.pane._tell("")
+        self.pane.tree_view.go(0)
 
     @property
     def screen_lines(self) -> list[str]:

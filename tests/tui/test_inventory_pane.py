@@ -8,22 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from engine.config.options import Settings
 from engine.errors import VcbError
 from engine.jobs import supervisor
-from engine.jobs.inventory_rows import Rows, Status, Trouble
+from engine.jobs.inventory_rows import Points, Rows, Status, Trouble
 from engine.jobs.job import Job
 from engine.jobs.request import Act
 from engine.lab import Lab
 from engine.secret import Secret
-from tests.tui.inventory_app import LOST, InventoryApp, JobMark, answers, vm
+from tests.tui.inventory_app import LIVE, LOST, MACHINES, NOW, PLACES, POINTS, InventoryApp, JobMark, answers, vm
 from tui.commands import Offers
+from tui.glyphs import ASCII
+from tui.models.inventory import InventoryModel
 from tui.panes.inventory import InventoryPane
 from tui.screens.password import PasswordScreen
 from tui.screens.plan import PlanScreen
 from tui.screens.vm_detail import VmDetail
+from tui.widgets.inventory_line import LOOKS, LineMaker, header
 
 Running = tuple[InventoryApp, Pilot[None]]
 
@@ -32,6 +36,7 @@ Running = tuple[InventoryApp, Pilot[None]]
 async def running(size: tuple[int, int] = (80, 24), **options: Any) -> AsyncIterator[Running]:
     app = InventoryApp(**options)
     async with app.run_test(size=size) as pilot:
+        await pilot.press("z")
         app.fill()
         await pilot.pause()
         yield app, pilot
@@ -74,19 +79,26 @@ async def test_lines_say_what_colours_say() -> None:
         assert "40d!" in app.line_of("db01")
         assert "none" in app.line_of("db01"), "a damaged point proves nothing"
         assert "○" in app.line_of("archive01")
-        assert "◇" in app.line_of("golden")
-        assert "✕" in app.line_of("lost01")
+        assert "▤" in app.line_of("golden")
+        assert "✗" in app.line_of("lost01")
         assert "3h" in app.line_of("web01")
 
 
-async def test_every_width_fits_its_columns() -> None:
-    for width in (20, 30, 38, 50, 80, 140):
-        async with running((width, 24), ascii_only=width == 50) as (app, _):
-            tree = app.pane.tree_view
-            widths = {tree.render_line(y).cell_length for y in range(tree.size.height)}
-            assert len(widths) == 1
-            if width == 50:
-                assert all(line.isascii() for line in app.screen_lines if "Drucker" not in line)
+@pytest.mark.parametrize("width", [20, 30, 38, 50, 80, 140])
+def test_every_width_fits_its_columns(width: int) -> None:
+    model = InventoryModel(clock=lambda: NOW)
+    for message in (LIVE, Rows(rows=(*PLACES, *MACHINES)), Points(vms=POINTS)):
+        model.apply(message)
+    model.flip(model.slots["vm-3"])
+    model.show_jobs({"vm-1": JobMark("j", "export", 0.42)})
+    lines = LineMaker(model, ASCII)
+    for slot, depth in zip(model.rows, model.depths, strict=True):
+        pieces = lines.line(slot, depth, width)
+        text = "".join(piece for piece, _ in pieces)
+        assert cell_len(text) == width
+        assert {look for _, look in pieces} <= set(LOOKS)
+        assert text.isascii() or "Drucker" in text or "B\u00fc" in text
+    assert cell_len("".join(text for text, _ in header(width))) == width
 
 
 async def test_filter_narrows_as_you_type_and_escape_clears() -> None:
@@ -114,7 +126,7 @@ async def test_marks() -> None:
     async with running() as (app, pilot):
         await pilot.press("down", "space")
         assert {each.name for each in app.pane.model.marked_machines()} == {"db01", "db02"}
-        assert "✓" in app.line_of("db01")
+        assert "▣" in app.line_of("db01")
         assert "2 marked" in app.pane.note
         await pilot.press("asterisk")
         assert len(app.pane.model.marked) == 9
@@ -138,7 +150,7 @@ async def test_detail_tells_everything_and_stays_live() -> None:
         await pilot.press("g", *"db01", "enter", "i")
         screen = app.screen
         assert isinstance(screen, VmDetail)
-        text = str(screen._text.render())
+        text = str(screen.words)
         for wanted in (
             "VMDK(INDEPENDENT)",
             "independent_persistent",
@@ -149,7 +161,7 @@ async def test_detail_tells_everything_and_stays_live() -> None:
             assert wanted in text
         app.pane.model.apply(Rows(rows=(vm(3, "db01", "group-db", power="poweredOff"),)))
         screen._follow()
-        assert "powered off" in str(screen._text.render())
+        assert "powered off" in str(screen.words)
         await pilot.press("escape")
         assert not isinstance(app.screen, VmDetail)
 
@@ -168,9 +180,9 @@ async def test_the_plan_comes_before_the_job(monkeypatch: pytest.MonkeyPatch, tm
         await pilot.pause()
         screen = app.screen
         assert isinstance(screen, PlanScreen)
-        text = str(screen._text.render())
+        text = str(screen.words)
         assert "independent" in text
-        assert "vcb backup moref:vm-3 --config /etc/vcb/config.js" in text
+        assert screen.command_line == "vcb backup moref:vm-3 --config /etc/vcb/config.js"
         assert started == []
         await pilot.press("enter")
         assert started == [(Act.BACKUP, ("moref:vm-3",))]
@@ -189,7 +201,7 @@ async def test_what_cannot_run_is_not_started(monkeypatch: pytest.MonkeyPatch) -
         await pilot.press("end", "b")
         await pilot.pause()
         assert isinstance(app.screen, PlanScreen)
-        assert "Clone it." in str(app.screen._text.render())
+        assert "Clone it." in str(app.screen.words)
         await pilot.press("enter", "escape")
         assert not isinstance(app.screen, PlanScreen)
 
@@ -198,7 +210,7 @@ async def test_without_a_worker_the_plan_says_so() -> None:
     async with running((100, 40)) as (app, pilot):
         await pilot.press("end", "b")
         await pilot.pause()
-        assert "no connection" in str(app.screen._text.render())  # type: ignore[attr-defined]
+        assert "no connection" in str(app.screen.words)  # type: ignore[attr-defined]
         with pytest.raises(VcbError):
             await app.pane.feed.plan(["moref:vm-1"], app.settings)
 
@@ -269,7 +281,7 @@ async def test_a_click_chooses_and_a_second_one_opens() -> None:
 
 @pytest.mark.parametrize("offers", [InventoryPane, VmDetail, PlanScreen, PasswordScreen])
 def test_every_command_has_its_method(offers: type[Offers]) -> None:
-    assert all(hasattr(offers, f"action_{command.action}") for command in offers.commands)
+    assert all(hasattr(offers, f"action_{command.action}") for command in offers.offered())
 
 
 async def until(pilot: Pilot[None], true: Callable[[], Any]) -> None:
@@ -298,7 +310,6 @@ async def test_from_an_empty_pane_to_a_restore_point(tmp_path: Path, monkeypatch
             KEEP_FREE="0",
         )
         app = InventoryApp(settings)
-        app.pane.model.clock = time.time
         async with app.run_test(size=(100, 40)) as pilot:
             await until(pilot, lambda: app.line_of("web01"))
             await pilot.press("g", *"web01", "enter", "b")
@@ -308,3 +319,23 @@ async def test_from_an_empty_pane_to_a_restore_point(tmp_path: Path, monkeypatch
             assert "never" not in app.line_of("web01")
             job = supervisor.jobs()[0]
             await until(pilot, lambda: not job.alive)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@pytest.mark.parametrize("keys", ["", "b", "i"], ids=["pane", "plan", "detail"])
+def test_looks(snap_compare: Any, size: tuple[int, int], keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    app = InventoryApp()
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await pilot.press("z")
+        app.fill()
+        app.pane.model.flip(app.pane.model.slots["vm-3"])
+        app.pane.model.show_jobs({"vm-1": JobMark("j", "export", 0.42)})
+        app.pane.tree_view.rebuilt()
+        answers(app)
+        await pilot.press("g", *"db01", "enter", *keys)
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=prepare)

@@ -21,6 +21,7 @@ from tui.panes.pane import Pane
 from tui.screens.password import PasswordScreen
 from tui.screens.plan import PlanScreen
 from tui.screens.vm_detail import VmDetail
+from tui.status import Link
 from tui.widgets.flat_tree import FlatTree
 from tui.widgets.inventory_line import age
 
@@ -41,8 +42,8 @@ class InventoryPane(Pane):
     InventoryPane {
         layout: vertical;
         & > FlatTree { height: 1fr; }
-        & > #inventory-state { height: auto; max-height: 3; color: $text-muted; padding: 0 1; display: none; }
-        & > #inventory-state.-bad { color: $text-error; }
+        & > #inventory-state { height: auto; max-height: 3; color: $muted; padding: 0 1; display: none; }
+        & > #inventory-state.-bad { color: $state-error; }
         & > Input { height: 1; border: none; padding: 0 1; display: none; background: $surface; }
         & > Input:focus { border: none; }
         & > .-open { display: block; }
@@ -61,9 +62,7 @@ class InventoryPane(Pane):
         self._cursor_before = ""
 
     def compose(self) -> ComposeResult:
-        self.tree_view.lines_of = type(self.tree_view.lines_of)(
-            self.model, ascii_only=bool(getattr(self.app, "ascii_only", False))
-        )
+        self.tree_view.lines_of.signs = self.app.glyphs
         yield self._state_line
         yield self.tree_view
         yield self._input
@@ -123,6 +122,7 @@ class InventoryPane(Pane):
         self.tree_view.show(change)
         if change.status:
             self._say_state()
+            self._say_link()
         self._say_note()
 
     def _look_at_jobs(self) -> None:
@@ -142,6 +142,14 @@ class InventoryPane(Pane):
         since = f" {age(self.model.clock() - status.since)} ago" if status.state == "lost" else ""
         todo = "It is tried again by itself; r tries now." if status.state == "lost" else "r tries again."
         self._tell(f"{_WORDS[status.state]}{since}: {trouble.sentence} {trouble.hint} {todo}", bad=True)
+
+    def _say_link(self) -> None:
+        """The header's part."""
+        status = self.model.status
+        links = {"connecting": Link.CONNECTING, "loading": Link.UP, "live": Link.UP}
+        code = status.trouble.code if status.trouble else ""
+        bad: dict[str, Any] = {"certificate": "not trusted", "certificate_bad": True} if code == "trust" else {}
+        self.app.tell(link=links.get(status.state, Link.DOWN), **bad)
 
     def _tell(self, text: str, *, bad: bool = False) -> None:
         self._state_line.update(text)

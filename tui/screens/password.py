@@ -1,57 +1,43 @@
 """Asks for the vCenter password, which is kept in memory only and sent once."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from engine.config.options import Settings
 from engine.config.secrets import checked
 from engine.errors import ConfigError
 from engine.secret import Secret
-from tui.commands import Command, Offers
+from tui.commands import Command
+from tui.screens.command_dialog import CommandDialog
 
 
-class PasswordScreen(Offers, ModalScreen[Secret | None]):
+class PasswordScreen(CommandDialog[Secret | None]):
     """Gives the password, or None."""
 
-    commands: ClassVar[tuple[Command, ...]] = (
-        Command("password.leave", "Not now", "Closes without a password; nothing is sent.", ("escape",)),
-    )
+    commands: ClassVar[tuple[Command, ...]] = ()
     DEFAULT_CSS = """
-    PasswordScreen {
-        align: center middle;
-        & > Vertical { width: 70; max-width: 92%; height: auto; border: round $primary; background: $surface;
-                       padding: 0 1; border-title-color: $primary; border-title-style: bold; }
-        & Static { height: auto; color: $text-muted; }
-        & Input { margin: 1 0; }
-    }
+    PasswordScreen > #dialog { max-width: 76; }
+    PasswordScreen Input { height: 1; border: none; background: $panel; padding: 0 1; margin: 1 0; }
     """
 
     def __init__(self, settings: Settings, why: str) -> None:
-        super().__init__()
-        self._box = Vertical()
-        self._box.border_title = f" Password of {settings.USERNAME} at {settings.HOST} "
+        super().__init__(f" Password of {settings.USERNAME} at {settings.HOST} ", "vcb config password")
         self._why = Static(why, markup=False)
 
-    def compose(self) -> ComposeResult:
-        with self._box:
-            yield self._why
-            yield Input(password=True, compact=True, placeholder="password")
-            yield Static("Enter sends it once, and keeps it for this console's jobs. Esc not now.", markup=False)
+    def body(self) -> Iterable[Widget]:
+        entry = Input(password=True, placeholder="password")
+        entry.cursor_blink = False
+        return self._why, entry, Static("Enter sends it once, and keeps it for the jobs of this console.", markup=False)
 
     def on_mount(self) -> None:
-        entry = self.query_one(Input)
-        entry.cursor_blink = False
-        entry.focus()
+        super().on_mount()
+        self.query_one(Input).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         try:
             self.dismiss(checked(event.value, "the password"))
         except ConfigError as error:
             self._why.update(error.sentence)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)

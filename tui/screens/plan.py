@@ -15,9 +15,9 @@ from engine.jobs.inventory_rows import MachineRow, Planned
 from engine.jobs.request import Act
 from tui.cli import render
 from tui.cli.figures import clean, size
-from tui.commands import Command, Offers
+from tui.commands import Command
 from tui.feed_inventory import InventoryFeed
-from tui.screens.dialog import TextDialog
+from tui.screens.text_dialog import TextDialog
 
 
 class JobStarted(Message):
@@ -28,20 +28,27 @@ class JobStarted(Message):
         self.job = job
 
 
-class PlanScreen(Offers, TextDialog[str | None]):
+class PlanScreen(TextDialog[str | None]):
     """Gives the id of the started job, or None."""
 
     commands: ClassVar[tuple[Command, ...]] = (
-        Command("plan.start", "Start", "Starts the job, which goes on whatever becomes of the console.", ("enter",)),
-        Command("plan.leave", "Not now", "Closes the plan; nothing was touched.", ("escape", "q")),
+        Command(
+            "plan.start",
+            "Start",
+            "Starts the job, which goes on whatever becomes of the console.",
+            ("enter",),
+            footer="Start",
+        ),
     )
 
     def __init__(
         self, act: Act, machines: Sequence[MachineRow], settings: Settings, document: Path | None, feed: InventoryFeed
     ) -> None:
-        names = clean(machines[0].name) if len(machines) == 1 else f"{len(machines)} VMs"
-        super().__init__(f" {'Back up' if act is Act.BACKUP else 'Mount'} {names} ")
         self.act, self.machines, self.settings, self.document, self.feed = act, machines, settings, document, feed
+        names = clean(machines[0].name) if len(machines) == 1 else f"{len(machines)} VMs"
+        config = ["--config", str(document)] if document else []
+        same = shlex.join(["vcb", act.value, *self.specs, *config])
+        super().__init__(f" {'Back up' if act is Act.BACKUP else 'Mount'} {names} ", same)
         self.planned: Planned | None = None
         self.failure: VcbError | None = None
 
@@ -62,12 +69,6 @@ class PlanScreen(Offers, TextDialog[str | None]):
         return [f"moref:{vm.id}" for vm in self.machines]
 
     @property
-    def command_line(self) -> str:
-        """What does the same without the console."""
-        config = ["--config", str(self.document)] if self.document else []
-        return shlex.join(["vcb", self.act.value, *self.specs, *config])
-
-    @property
     def startable(self) -> list[str]:
         """The specifications of the VMs that nothing stands in the way of."""
         plans = self.planned.plans if self.planned else ()
@@ -76,18 +77,11 @@ class PlanScreen(Offers, TextDialog[str | None]):
     def fill(self) -> None:
         """The plans as far as they are known."""
         if self.failure is not None:
-            self.show(render.failure(self.failure.to_json(), self.room), "Esc close")
+            self.show(render.failure(self.failure.to_json(), self.room))
         elif self.planned is None:
-            self.show([Text("Asking vCenter what would happen ...", "dim")], "Esc close")
+            self.show([Text("Asking vCenter what would happen ...", "dim")])
         else:
-            self.show(self._lines(self.planned), self._keys_line())
-
-    def _keys_line(self) -> str:
-        if not self.startable:
-            return "Nothing can be started as it stands.   Esc close"
-        left = len(self.machines) - len(self.startable)
-        but = f" for the {len(self.startable)} that can ({left} can't)" if left else ""
-        return f"Enter start{but}   Esc not now   ↑↓ scroll"
+            self.show(self._lines(self.planned))
 
     def _lines(self, planned: Planned) -> list[Text]:
         lines: list[Text] = []
@@ -98,7 +92,12 @@ class PlanScreen(Offers, TextDialog[str | None]):
         for spec, trouble in planned.troubles.items():
             fields = {"sentence": trouble.sentence, "fault": trouble.fault, "hint": trouble.hint}
             lines += [Text(self._name(spec), "bold"), *render.failure(fields, self.room), Text()]
-        return [*lines, Text.assemble(("The same from a shell: ", "dim"), self.command_line, overflow="fold")]
+        left = len(self.machines) - len(self.startable)
+        if not self.startable:
+            lines.append(Text("Nothing can be started as it stands.", "bold"))
+        elif left:
+            lines.append(Text(f"Enter starts the {len(self.startable)} that can be done; {left} can't.", "bold"))
+        return lines
 
     def _totals(self, planned: Planned) -> list[Text]:
         """Of all plans together; they share the space of one BACKUPROOT."""
@@ -122,7 +121,7 @@ class PlanScreen(Offers, TextDialog[str | None]):
     def why_not(self, command: Command) -> str:
         if command.id == "plan.start" and not self.startable:
             return "The plan is not there yet." if not (self.planned or self.failure) else "Nothing can be started."
-        return ""
+        return super().why_not(command)
 
     def action_start(self) -> None:
         """One job with all VMs; a mount is one job each, as on the command line."""
@@ -137,6 +136,3 @@ class PlanScreen(Offers, TextDialog[str | None]):
             self.app.post_message(JobStarted(job))
         self.app.notify(f"Job {started[0].id} runs on its own.", title="Started")
         self.dismiss(started[0].id)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)

@@ -9,9 +9,9 @@ from rich.text import Text
 from engine.jobs.inventory_rows import DiskRow, MachineRow, PointRow, SnapshotRow
 from tui.cli.figures import clean, size
 from tui.cli.render import fields
-from tui.commands import Command, Offers
+from tui.commands import Command
 from tui.models.inventory import InventoryModel
-from tui.screens.dialog import TextDialog
+from tui.screens.text_dialog import TextDialog
 from tui.widgets.inventory_line import age
 
 _OWNERS = {"ours": "ours: made by this proxy for a backup", "backup": "of a backup, not provably ours", "": "not ours"}
@@ -19,11 +19,11 @@ _POWER = {"poweredOn": "running", "poweredOff": "powered off", "suspended": "sus
 _EVERY = 2.0
 
 
-class VmDetail(Offers, TextDialog[None]):
+class VmDetail(TextDialog[None]):
     """Follows the model while it is open."""
 
     commands: ClassVar[tuple[Command, ...]] = (
-        Command("vm_detail.leave", "Close", "Back to the inventory.", ("escape", "q", "i")),
+        Command("vm_detail.leave", "Close", "Back to the inventory.", ("i", "q"), method="close", hidden=True),
     )
 
     def __init__(self, model: InventoryModel, vm: str) -> None:
@@ -35,9 +35,6 @@ class VmDetail(Offers, TextDialog[None]):
     def on_mount(self) -> None:
         super().on_mount()
         self.set_interval(_EVERY, self._follow)
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
 
     def _row(self) -> MachineRow | None:
         slot = self.model.slots.get(self.vm)
@@ -52,9 +49,9 @@ class VmDetail(Offers, TextDialog[None]):
         row = self._row()
         self._shown = (row, self.model.points(self.vm), self.model.jobs.get(self.vm))
         if row is None:
-            self.show([Text("The VM is not in the inventory any more.", "yellow")], "Esc close")
+            self.show([Text("The VM is not in the inventory any more.", "yellow")])
         else:
-            self.show(list(self._lines(row)), "Esc close   ↑↓ scroll")
+            self.show(self._lines(row))
 
     def _lines(self, vm: MachineRow) -> Iterator[Text]:
         yield from fields(self._facts(vm), self.room)

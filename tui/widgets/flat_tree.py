@@ -23,17 +23,17 @@ class FlatTree(ScrollView, can_focus=True, inherit_bindings=False):
     FlatTree {
         scrollbar-size-vertical: 1;
         overflow-x: hidden;
-        & > .tree--place { text-style: bold; color: $primary; }
-        & > .tree--dim { color: $text-muted; &:ansi { text-style: dim; } }
-        & > .tree--guide { color: $text-disabled; &:ansi { text-style: dim; } }
-        & > .tree--good { color: $text-success; }
-        & > .tree--warn { color: $text-warning; }
-        & > .tree--bad { color: $text-error; text-style: bold; }
-        & > .tree--busy { color: $text-accent; }
-        & > .tree--mark { color: $text-accent; text-style: bold; }
+        & > .tree--place { text-style: bold; color: $accent; }
+        & > .tree--dim { color: $muted; text-style: $muted-style; }
+        & > .tree--guide { color: $rule; }
+        & > .tree--good { color: $state-ok; }
+        & > .tree--warn { color: $state-warning; }
+        & > .tree--bad { color: $state-error; text-style: bold; }
+        & > .tree--busy { color: $state-running; }
+        & > .tree--mark { color: $accent; text-style: bold; }
         & > .tree--match { text-style: bold underline; }
-        & > .tree--cursor { background: $primary 35%; text-style: bold; }
-        & > .tree--blurred { background: $primary 12%; }
+        & > .tree--cursor { background: $cursor; color: $cursor-text; text-style: $cursor-style; }
+        & > .tree--blurred { background: $panel; }
     }
     """
 
@@ -50,10 +50,10 @@ class FlatTree(ScrollView, can_focus=True, inherit_bindings=False):
             super().__init__()
             self.fold = fold
 
-    def __init__(self, model: InventoryModel, *, ascii_only: bool = False) -> None:
+    def __init__(self, model: InventoryModel) -> None:
         super().__init__()
         self.model = model
-        self.lines_of = LineMaker(model, ascii_only=ascii_only)
+        self.lines_of = LineMaker(model)
         self._row = 0
         self.cursor_id = ""
 

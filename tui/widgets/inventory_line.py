@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from engine.jobs.inventory_rows import DiskRow, MachineRow, PlaceRow
 from tui.cli.figures import clean, fit
+from tui.glyphs import UNICODE, Glyphs
 from tui.models import fuzzy
 from tui.models.inventory import InventoryModel
 
@@ -18,43 +19,6 @@ Piece = tuple[str, str]
 """A text and its look, one of LOOKS."""
 
 LOOKS = ("name", "place", "dim", "guide", "good", "warn", "bad", "mark", "match", "busy")
-
-
-class Signs(NamedTuple):
-    """What stands for a state; each terminal gets one of the two sets."""
-
-    opened: str
-    closed: str
-    guide: str
-    marked: str
-    on: str
-    off: str
-    suspended: str
-    template: str
-    away: str
-    bar: str
-    rest: str
-    more: str
-
-
-UNICODE = Signs("▾", "▸", "│", "✓", "●", "○", "◐", "◇", "✕", "█", "░", "…")
-ASCII = Signs("v", ">", "|", "*", "+", "-", "=", "#", "x", "#", ".", "~")
-LEGEND: tuple[tuple[str, str], ...] = (
-    ("on", "running"),
-    ("off", "powered off"),
-    ("suspended", "suspended"),
-    ("template", "template"),
-    ("away", "disconnected"),
-)
-FLAGS: tuple[tuple[str, str], ...] = (
-    ("S3d", "a snapshot that is three days old"),
-    ("B3d", "a snapshot that a backup left"),
-    ("L", "locked by another product"),
-    ("C", "disks need consolidation"),
-    ("T", "a task runs on it in vCenter"),
-    ("E", "encrypted"),
-    ("X", "disks that a backup skips"),
-)
 
 
 class Columns(NamedTuple):
@@ -92,9 +56,8 @@ def header(width: int) -> list[Piece]:
 class LineMaker:
     """Makes lines of one model. `now` is for ages."""
 
-    def __init__(self, model: InventoryModel, *, ascii_only: bool = False) -> None:
-        self.model = model
-        self.signs = ASCII if ascii_only else UNICODE
+    def __init__(self, model: InventoryModel, glyphs: Glyphs = UNICODE) -> None:
+        self.model, self.signs = model, glyphs
 
     def line(self, slot: int, depth: int, width: int) -> list[Piece]:
         """The node's pieces, exactly `width` columns together."""
@@ -109,14 +72,14 @@ class LineMaker:
         return _exactly(pieces, width, self.signs.more)
 
     def _guides(self, depth: int, width: int) -> Iterator[Piece]:
-        step = f"{self.signs.guide} " if width >= 44 else self.signs.guide
+        step = f"{self.signs.upright} " if width >= 44 else self.signs.upright
         if depth:
             yield step * depth, "guide"
 
     def _fold(self, slot: int) -> str:
         if not self.model.can_open(slot):
             return " "
-        return self.signs.opened if self.model.is_open(slot) else self.signs.closed
+        return self.signs.expanded if self.model.is_open(slot) else self.signs.collapsed
 
     def _place(self, slot: int, row: PlaceRow, width: int) -> list[Piece]:
         count = f"  {self.model.counts[slot]}" if width > 16 else ""
@@ -137,7 +100,7 @@ class LineMaker:
 
     def _name(self, name: str, width: int, look: str) -> Iterator[Piece]:
         """The name with the letters that the filter found."""
-        shown = fit(clean(name), max(1, width))
+        shown = self._fit(clean(name), max(1, width))
         found = fuzzy.places(self.model.needle, shown) if self.model.needle else set()
         start = 0
         for at in range(1, len(shown) + 1):
@@ -145,14 +108,17 @@ class LineMaker:
                 yield shown[start:at], "match" if start in found else look
                 start = at
 
+    def _fit(self, text: str, width: int) -> str:
+        return fit(text, width).replace("…", self.signs.more)
+
     def _power(self, vm: MachineRow) -> Piece:
         signs = self.signs
         if vm.connection != "connected":
-            return signs.away, "bad"
+            return signs.error, "bad"
         if vm.template:
             return signs.template, "dim"
-        states = {"poweredOn": (signs.on, "good"), "suspended": (signs.suspended, "warn")}
-        return states.get(vm.power, (signs.off, "dim"))
+        states = {"poweredOn": (signs.powered_on, "good"), "suspended": (signs.suspended, "warn")}
+        return states.get(vm.power, (signs.powered_off, "dim"))
 
     def _columns(self, vm: MachineRow, columns: Columns) -> Iterator[Piece]:
         job = self.model.jobs.get(vm.id)
@@ -183,13 +149,12 @@ class LineMaker:
 
     def _progress(self, share: float | None, stage: str, width: int) -> str:
         if share is None:
-            return fit(f" {stage or 'job'}", width) if width > 2 else ""
+            return self._fit(f" {stage or 'job'}", width) if width > 2 else ""
         percent = f"{100 * share:3.0f}%"
         room = width - len(percent) - 2
         if room < 3:
             return percent
-        filled = round(share * room)
-        return f" {self.signs.bar * filled}{self.signs.rest * (room - filled)} {percent}"
+        return f" {self.signs.bar(share, room)} {percent}"
 
     def _flags(self, vm: MachineRow, width: int) -> Piece:
         words = width >= 30
