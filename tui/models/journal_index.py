@@ -75,7 +75,7 @@ def decoded(line: Line) -> AnyEvent | None:
 class Filter:
     """Which lines are shown. `level` up to which; `part` of the job (None: all), which keeps the lines of the job
     itself; `disk`; `pattern` in the words of the line. Stages are folded to their last line and to what went wrong in
-    them: those in `folds`, or with `fold_all` all but those."""
+    them: those in `folds`, or with `fold_all` all but those. `records_only` leaves out how jobs ended."""
 
     level: int = int(LogLevel.WIRE)
     part: int | None = None
@@ -83,6 +83,7 @@ class Filter:
     pattern: re.Pattern[str] | None = None
     folds: frozenset[tuple[int, bytes]] = field(default_factory=frozenset)
     fold_all: bool = False
+    records_only: bool = False
 
     @property
     def mask(self) -> int:
@@ -96,6 +97,8 @@ class Filter:
     def accepts(self, line: Line) -> bool:
         seen = Glance.at(line.data)
         if seen is None or seen.level > self.level:
+            return False
+        if self.records_only and seen.kind != b"log":
             return False
         if self.part is not None and seen.part not in (0, self.part):
             return False

@@ -150,7 +150,8 @@ class LogWindow:
                 self._to_end()
             if len(found) >= self.height:
                 break
-            yield
+            if line is None:
+                yield
         self._to_end()
 
     def _followed(self) -> _Work:
@@ -162,7 +163,8 @@ class LogWindow:
                 fresh.append(line)
             if len(fresh) >= self.height:
                 break
-            yield
+            if line is None:
+                yield
         self._insert(reversed(fresh))
         self._seen = newest
         self._to_end()
@@ -198,6 +200,9 @@ class LogWindow:
         self._counted = newest
 
     def _moved(self, lines: int, *, with_window: bool) -> _Work:
+        if not self.rows:  # the end was asked for, and the next key came before any of it was found
+            yield from self._tail()
+            self.cursor, self._counted = max(self._seen), self._seen
         at = self._row_of(self.cursor)
         yield from self._older(max(0, -((self.top if with_window else at) + lines)))
         at = self._row_of(self.cursor)

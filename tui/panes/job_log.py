@@ -1,12 +1,404 @@
 """The pane "Job log"."""
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.message import Message
+
+from engine.jobs.job import Job
+from engine.loglevel import DEFAULT_LOGLEVEL, LogLevel
+from engine.state_directory import StateDirectory
+from tui.clipboard import LONGEST, copy_sequence
+from tui.commands import Command
+from tui.feed import JobFeed, JobRow
+from tui.models.event_text import details
+from tui.models.job import JobPicture
+from tui.models.journal_index import Filter, Glance, JournalIndex, decoded
+from tui.models.journal_pages import Line
+from tui.models.log_row import Columns
+from tui.models.log_window import LogWindow
+from tui.models.marks import plain_terminal
+from tui.panes.job_log_commands import COMMANDS
+from tui.panes.job_log_note import note
+from tui.panes.job_orders import JobOrders, lines_word
 from tui.panes.pane import Pane
+from tui.screens.event_detail import EventDetail, send
+from tui.widgets.log_view import LogView
+from tui.widgets.prompt_line import PromptLine
+from tui.widgets.timeline import Timeline
+
+_LOW = 12
+"""Rows of the pane below which the timeline takes two lines at most."""
+_OF_RUNNING = frozenset({"loudness", "cancel"})
+_OF_A_JOB = frozenset({"jobs", "older_job", "newer_job"})
 
 
 class JobLogPane(Pane, can_focus=True):
     pane_id = "job_log"
     pane_title = "Job log"
-    purpose = "What the running and the past jobs say."
+    purpose = (
+        "What the running and the past jobs say, and how far they are: the stages and disks of the job above, its log "
+        "below. Jobs run on their own: leaving the console does not end them."
+    )
+    commands: ClassVar[tuple[Command, ...]] = COMMANDS
+    DEFAULT_CSS = "JobLogPane { layout: vertical; }"
 
-    def render(self) -> str:
-        return self.purpose
+    class JobsChanged(Message):
+        """The list of jobs, or what one of them does, has changed: `jobs`, newest first."""
+
+        def __init__(self, jobs: tuple[JobRow, ...]) -> None:
+            super().__init__()
+            self.jobs = jobs
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, JobLogPane.JobsChanged)
+
+    class _Fed(Message):
+        """The feed has something to take."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plain = plain_terminal()
+        self.jobs: tuple[JobRow, ...] = ()
+        self.row: JobRow | None = None
+        self.picture: JobPicture | None = None
+        self._shown = Filter(level=int(DEFAULT_LOGLEVEL))
+        self._columns = Columns(plain=self._plain)
+        self._sought: Filter | None = None
+        self._before = int(DEFAULT_LOGLEVEL)
+        self._directory = StateDirectory.default().jobs
+        self._orders = JobOrders(self)
+        self._feed = JobFeed(self._directory, self._on_news)
+
+    def compose(self) -> ComposeResult:
+        yield Timeline(plain=self._plain)
+        yield LogView(self._columns)
+        yield PromptLine()
+
+    def on_mount(self) -> None:
+        self._feed.start()
+
+    def on_unmount(self) -> None:
+        self._feed.stop()
+
+    @property
+    def view(self) -> LogView:
+        return self.query_one(LogView)
+
+    @property
+    def window(self) -> LogWindow | None:
+        return self.view.window
+
+    @property
+    def following(self) -> bool:
+        return self.window is None or self.window.following
+
+    # What the feed brings
+
+    def _on_news(self) -> None:
+        self.post_message(self._Fed())
+
+    def on_job_log_pane__fed(self) -> None:
+        update = self._feed.take()
+        if update.jobs is not None:
+            self._take_jobs(update.jobs)
+        if self.row is None or update.watched != self.row.id:
+            return
+        if self.picture is not None and self.picture.apply(update.entries):
+            self.query_one(Timeline).show(self.picture)
+        if update.grown and self.window is not None and self.window.index.look():
+            self.window.grow()
+            self.view.work()
+        self._tell()
+
+    def _take_jobs(self, jobs: tuple[JobRow, ...]) -> None:
+        before = {job.id for job in self.jobs}
+        self.jobs = jobs
+        self.post_message(self.JobsChanged(jobs))
+        fresh = [job for job in jobs if job.running and job.id not in before]
+        if self.row is None or (fresh and not self.row.running and self.following):
+            if first := next((job for job in jobs if job.running), jobs[0] if jobs else None):
+                self.show_job(first.id)
+            return
+        self.row = next((job for job in jobs if job.id == self.row.id), self.row)
+
+    def show_job(self, job_id: str) -> None:
+        """Shows the log of this job, from its end."""
+        row = next((job for job in self.jobs if job.id == job_id), None)
+        if row is None:
+            return
+        self.row, self.picture = row, JobPicture(row.subjects)
+        self._shown = replace(self._shown, part=None, disk="", folds=frozenset())
+        self._lay_out(since=row.started, names=row.vms if len(row.vms) > 1 else ())
+        self._feed.watch(job_id)
+        index = JournalIndex(self._directory / job_id)
+        index.look()
+        window = LogWindow(index, self._shown)
+        window.follow()
+        self.view.open(window)
+        self.query_one(Timeline).show(None)
+        self._tell()
+
+    def on_log_view_moved(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        """The title's words, and those for when the pane is folded away."""
+        row, window = self.row, self.window
+        if row is None or window is None:
+            self.note = "no jobs yet"
+            return
+        self.note = note(row, window, plain=self._plain)
+        self.summary = ", ".join(self.picture.words()) if self.picture and row.running else ""
+
+    def on_resize(self, event: events.Resize) -> None:
+        timeline = self.query_one(Timeline)
+        timeline.compact = event.size.height < _LOW
+        timeline.show(self.picture)
+        self._lay_out(width=event.size.width)
+
+    def _lay_out(self, **columns: Any) -> None:
+        changed = replace(self._columns, **columns)
+        if changed != self._columns:
+            self._columns = changed
+            self.view.look(changed)
+
+    # Acts
+
+    def why_not(self, command: Command) -> str:
+        name = command.id.partition(".")[2]
+        if self.row is None and name not in _OF_A_JOB:
+            return "There is no job yet."
+        if name in _OF_RUNNING and self.row and not self.row.running:
+            return f"Job {self.row.id} does not run any more: {self.row.state}."
+        if name in ("next_match", "previous_match") and self._sought is None:
+            return "Nothing has been searched for: / asks for it."
+        return ""
+
+    def _do(self, act: Callable[[LogWindow], None]) -> None:
+        if self.window is not None:
+            act(self.window)
+            self.view.work()
+
+    def action_move(self, lines: int) -> None:
+        self._do(lambda window: window.move(lines))
+
+    def action_page(self, pages: int) -> None:
+        self._do(lambda window: window.scroll(pages * max(1, window.height - 1)))
+
+    def action_home(self) -> None:
+        self._do(LogWindow.home)
+
+    def action_follow(self) -> None:
+        self._do(LogWindow.follow)
+
+    def action_slide(self, columns: int) -> None:
+        self.view.slide(columns)
+
+    def action_level(self, level: int) -> None:
+        self._filter(level=level)
+        self.post_message(self.StateChanged())
+
+    def _filter(self, **changes: Any) -> None:
+        if self.window is not None:
+            self._shown = replace(self.window.shown, **changes)
+            self._do(lambda window: window.filter(self._shown))
+
+    def action_time(self) -> None:
+        self._lay_out(relative=not self._columns.relative)
+        self.post_message(self.StateChanged())
+
+    def action_wrap(self) -> None:
+        self._lay_out(wrap=not self._columns.wrap)
+        self.post_message(self.StateChanged())
+
+    def action_fold(self) -> None:
+        line = self._current()
+        seen = Glance.at(line.data) if line else None
+        if self.window is None or seen is None or not seen.stage:
+            self.app.notify("This line belongs to no stage.", severity="warning")
+            return
+        self._filter(folds=self.window.shown.folds ^ {(seen.part, seen.stage)})
+
+    def action_fold_all(self) -> None:
+        folded = self.window is not None and self.window.shown.fold_all
+        self._filter(folds=frozenset(), fold_all=not folded)
+
+    def action_vm(self) -> None:
+        parts = len(self.row.vms) if self.row else 0
+        if parts < 2:
+            self.app.notify("This job has one VM.")
+            return
+        part = (self._shown.part or 0) + 1
+        self._filter(part=part if part <= parts else None)
+
+    def action_disk(self) -> None:
+        disks = ["", *(self.picture.disks if self.picture else [])]
+        at = disks.index(self._shown.disk) if self._shown.disk in disks else 0
+        if len(disks) == 1:
+            self.app.notify("No disk has been read yet.")
+        self._filter(disk=disks[(at + 1) % len(disks)])
+
+    def action_search(self) -> None:
+        text = self._sought.pattern.pattern if self._sought and self._sought.pattern else ""
+        self.query_one(PromptLine).ask("Search (regular expression):", self._search, text)
+
+    def _search(self, text: str) -> None:
+        if not text:
+            self._sought = None
+            self.view.highlight(None)
+            return
+        try:
+            pattern = re.compile(text, re.NOFLAG if any(char.isupper() for char in text) else re.IGNORECASE)
+        except re.error as error:
+            self.app.notify(f"This is no regular expression: {error}.", severity="error")
+            return
+        self._sought = Filter(pattern=pattern)
+        self.view.highlight(pattern)
+        self._find(backward=True)
+
+    def _find(self, *, backward: bool) -> None:
+        if self._sought is not None and self.window is not None:
+            sought = replace(self._sought, level=self.window.shown.level)
+            self._do(lambda window: window.find(sought, backward=backward))
+
+    def action_next_match(self) -> None:
+        self._find(backward=False)
+
+    def action_previous_match(self) -> None:
+        self._find(backward=True)
+
+    def action_next_error(self) -> None:
+        self._find_error(backward=False)
+
+    def action_previous_error(self) -> None:
+        self._find_error(backward=True)
+
+    def _find_error(self, *, backward: bool) -> None:
+        if self.window is not None and self.window.shown.level < LogLevel.ERROR:
+            self._filter(level=int(LogLevel.ERROR))
+        self._do(lambda window: window.find(Filter(level=int(LogLevel.ERROR), records_only=True), backward=backward))
+
+    def action_leave(self) -> None:
+        window = self.window
+        if window is None:
+            return
+        if window.sought_to:
+            window.stop()
+        elif window.mark is not None:
+            window.mark = None
+        elif self._sought is not None:
+            self._search("")
+        else:
+            self._filter(part=None, disk="", folds=frozenset(), fold_all=False)
+        self.view.work()
+
+    def action_detail(self) -> None:
+        line = self._current()
+        if line and (event := decoded(line)):
+            self.app.push_screen(EventDetail(f"Line {line.seq}", details(event)))
+
+    def action_mark(self) -> None:
+        if self.window is not None:
+            self.window.freeze()
+            self.window.mark = None if self.window.mark is not None else self.window.cursor
+            self.view.work()
+
+    def _current(self) -> Line | None:
+        window = self.window
+        return next((row for row in window.rows if row.seq == window.cursor), None) if window else None
+
+    def action_copy(self) -> None:
+        if self.window is None:
+            return
+        first, last = self.window.selection or (self.window.cursor, self.window.cursor)
+        texts: list[str] = []
+        length = 0
+        for line in self.window.index.forward((first - 1, first - 1), self.window.shown):
+            if line is None:
+                continue
+            if line.seq > last or length > LONGEST:
+                break
+            texts.append(self.view.row_of(line).plain_text)
+            length += len(texts[-1].encode()) + 1
+        try:
+            send(self.app, copy_sequence("\n".join(texts)))
+        except ValueError:
+            self.app.notify("These are too many lines for a terminal's clipboard: s saves them.", severity="warning")
+            return
+        self.app.notify(
+            f"{lines_word(len(texts))} sent to the terminal's clipboard. If nothing arrives there: s saves."
+        )
+
+    def action_save(self) -> None:
+        if self.row is not None:
+            what = "the marked lines" if self.window and self.window.selection else "what is shown"
+            self.query_one(PromptLine).ask(f"Save {what} to:", self._save, str(Path.cwd() / f"{self.row.id}.log"))
+
+    def _save(self, text: str) -> None:
+        if self.window is None or not text.strip():
+            return
+        window, path = self.window, Path(text.strip()).expanduser()
+        self._orders.save(path, window.index.directory, window.shown, self._columns, window.selection)
+
+    def action_jobs(self) -> None:
+        from tui.screens.jobs import JobsScreen  # noqa: PLC0415 - it knows this pane
+
+        self.app.push_screen(JobsScreen(self))
+
+    def action_older_job(self) -> None:
+        self._other_job(1)
+
+    def action_newer_job(self) -> None:
+        self._other_job(-1)
+
+    def _other_job(self, step: int) -> None:
+        known = [job.id for job in self.jobs]
+        at = known.index(self.row.id) + step if self.row and self.row.id in known else 0
+        if 0 <= at < len(known):
+            self.show_job(known[at])
+        else:
+            self.app.notify("This is the oldest job." if step > 0 else "This is the newest job.")
+
+    def action_loudness(self) -> None:
+        row = self.row
+        if row is None:
+            return
+        if row.loglevel < LogLevel.WIRE:
+            self._before, level = row.loglevel, int(LogLevel.WIRE)
+        else:
+            level = min(self._before, int(LogLevel.API))
+        self._orders.set_loglevel(Job(self._directory / row.id), level)
+        self._filter(level=level)
+
+    def action_cancel(self) -> None:
+        if self.row is not None:
+            self.ask_cancel(self.row)
+
+    def ask_cancel(self, row: JobRow) -> None:
+        """Asks whether this job is to be cancelled, and does it."""
+        question = f"Cancel job {row.id} ({', '.join(row.vms)})? It undoes what it did. Type yes:"
+        self.query_one(PromptLine).ask(question, lambda text: self._cancel(row, text))
+
+    def _cancel(self, row: JobRow, text: str) -> None:
+        if text.strip().lower() in ("y", "yes"):
+            self._orders.cancel(Job(self._directory / row.id))
+        else:
+            self.app.notify("The job goes on.")
+
+    # What survives the console
+
+    def save_state(self) -> dict[str, Any]:
+        return {"level": self._shown.level, "relative": self._columns.relative, "wrap": self._columns.wrap}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        level = state.get("level")
+        if isinstance(level, int) and level in list(LogLevel):
+            self._shown = replace(self._shown, level=int(level))
+            self._filter(level=int(level))
+        self._lay_out(relative=state.get("relative") is True, wrap=state.get("wrap") is True)

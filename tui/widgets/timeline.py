@@ -1,0 +1,129 @@
+"""Above the log: the stages of the job's foremost VM with their state and time, and its disks as bars."""
+
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.cli.figures import clean, fit, size
+from tui.models.event_text import BOTTLENECKS
+from tui.models.job import DiskPicture, JobPicture, PartPicture, StagePicture
+from tui.models.marks import sign
+
+_MOST_DISKS = 4
+_BAR = 24
+_LOOKS = {"ok": "ok", "failed": "bad", "cancelled": "warn", "": "now"}
+
+
+class Timeline(Widget, can_focus=False):
+    """Draws a `JobPicture`: one line of stages, and one for each disk that is being read (or one for all of them, in
+    `compact`)."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "timeline--ok", "timeline--bad", "timeline--warn", "timeline--now", "timeline--rest", "timeline--bar",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    Timeline { height: 1; width: 1fr; background: $background; color: $foreground; }
+    Timeline > .timeline--ok { color: $text-success; }
+    Timeline > .timeline--bad { color: $text-error; text-style: bold; }
+    Timeline > .timeline--warn { color: $text-warning; }
+    Timeline > .timeline--now { color: $text-accent; text-style: bold; }
+    Timeline > .timeline--rest { color: $text-muted; }
+    Timeline > .timeline--bar { color: $text-success; }
+    """
+
+    def __init__(self, *, plain: bool) -> None:
+        super().__init__(id="timeline")
+        self._plain = plain
+        self._picture: JobPicture | None = None
+        self.compact = False
+
+    def show(self, picture: JobPicture | None) -> None:
+        """Another picture, or one that has changed."""
+        self._picture = picture
+        wanted = max(1, len(self._lines()))
+        if self.styles.height is None or self.styles.height.value != wanted:
+            self.styles.height = wanted
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        lines, width = self._lines(), self.size.width
+        strip = lines[y] if y < len(lines) else Strip([])
+        return strip.crop(0, width).extend_cell_length(width).apply_style(self.rich_style)
+
+    def _lines(self) -> list[Strip]:
+        part = self._picture.foremost if self._picture else None
+        if part is None:
+            return []
+        reading = part.reading
+        shown = [] if self.compact and len(reading) > 1 else reading[:_MOST_DISKS]
+        lines = [Strip(list(self._stages(part)))]
+        lines += [Strip(list(self._disk(disk))) for disk in shown]
+        if reading and (not shown or len(reading) > len(shown)):
+            lines.append(Strip(list(self._together(part))))
+        return lines
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"timeline--{name}", partial=True)
+
+    def _stages(self, part: PartPicture) -> Iterator[Segment]:
+        """As many of the latest stages as there is room for."""
+        more = ""
+        if self._picture and len(self._picture.parts) > 1:
+            ended = sum(1 for one in self._picture.parts.values() if one.state)
+            more = f"({ended} of {len(self._picture.parts)} VMs ended) "
+        head = f" {clean(part.name)} {more}"
+        now, room = time.time(), self.size.width - len(head) - 3
+        pieces: list[tuple[str, str]] = []
+        for stage in reversed(part.stages):
+            piece = _stage(stage, now, plain=self._plain), _LOOKS.get(stage.outcome, "rest")
+            room -= len(piece[0]) + 2
+            if room < 0:
+                head += sign("more", plain=self._plain)
+                break
+            pieces.insert(0, piece)
+        yield Segment(head, self._style("now" if not part.state else "rest"))
+        for text, look in pieces:
+            yield Segment(f" {text} ", self._style(look))
+
+    def _disk(self, disk: DiskPicture) -> Iterator[Segment]:
+        done = f"{disk.share:>4.0%} of {size(disk.to_read)}" if disk.to_read else f"{size(disk.read)} read"
+        left = (disk.to_read - disk.read) / disk.rate if disk.rate and disk.to_read else None
+        yield Segment(f"   {fit(clean(disk.name), 9)} ")
+        yield from self._bar(disk.share)
+        yield from self._figures(done, disk.rate, left, disk.bottleneck)
+
+    def _together(self, part: PartPicture) -> Iterator[Segment]:
+        whole = sum(disk.to_read for disk in part.disks.values())
+        yield Segment(f"   {fit(f'{len(part.reading)} disks', 9)} ")
+        yield from self._bar(part.share)
+        yield from self._figures(f"{part.share:>4.0%} of {size(whole)}", part.rate, part.seconds_left, part.bottleneck)
+
+    def _bar(self, share: float) -> Iterator[Segment]:
+        long = max(6, min(_BAR, self.size.width // 5))
+        done = int(long * share)
+        yield Segment(sign("full", plain=self._plain) * done, self._style("bar"))
+        yield Segment(sign("empty", plain=self._plain) * (long - done), self._style("rest"))
+
+    def _figures(self, done: str, speed: float, left: float | None, bottleneck: str) -> Iterator[Segment]:
+        yield Segment(f" {done:<16}")
+        yield Segment(f" {size(int(speed)) + '/s' if speed else '':>11}", self._style("rest"))
+        yield Segment(f" {_clock(left) + ' left' if left is not None else '':>11}", self._style("rest"))
+        if bottleneck:
+            yield Segment(f"  waits for {BOTTLENECKS.get(bottleneck, clean(bottleneck))}", self._style("warn"))
+
+
+def _stage(stage: StagePicture, now: float, *, plain: bool) -> str:
+    took = stage.took(now)
+    timed = f" {_clock(took)}" if took >= 1 or not stage.outcome else ""
+    return f"{sign(stage.outcome or 'running', plain=plain)} {clean(stage.name)}{timed}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
