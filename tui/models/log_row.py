@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from engine.events import Result, StageEnded
 from tui.cli.figures import clean, fit
+from tui.glyphs import UNICODE, Glyphs
 from tui.models.event_text import words
 from tui.models.journal_index import Glance, decoded
 from tui.models.journal_pages import Line
-from tui.models.marks import level_sign, sign
+from tui.models.marks import level_sign, state_sign
 
 _NARROW = 100
 """Columns of the terminal below which the scope is cut short."""
@@ -17,14 +18,14 @@ _NARROW = 100
 @dataclass(frozen=True, slots=True)
 class Columns:
     """How lines are laid out. `since` is the time that relative times count from; `names` are the VMs of a job of
-    several, by part; `plain` has ASCII signs only."""
+    several, by part."""
 
     width: int = 80
     relative: bool = False
     since: float = 0.0
     wrap: bool = False
     names: tuple[str, ...] = ()
-    plain: bool = False
+    glyphs: Glyphs = UNICODE
 
     @property
     def scope(self) -> int:
@@ -60,7 +61,7 @@ class Row:
         if event is None or seen is None:
             return cls(1, " " * 9, "? ", " " * (columns.scope + 1), clean(line.data.decode(errors="replace")[:4096]))
         outcome = event.outcome if isinstance(event, StageEnded) else getattr(event, "state", "")
-        mark = sign(outcome, plain=columns.plain) if outcome else level_sign(seen.level, plain=columns.plain)
+        mark = state_sign(outcome, columns.glyphs) if outcome else level_sign(seen.level, columns.glyphs)
         level = _level(event, seen.level)
         vm = ""
         if columns.names:

@@ -1,31 +1,23 @@
-"""Signs of levels, outcomes and states, each with its plain twin: none is told apart by colour alone."""
+"""Which sign of the console stands for a level of the log, for an outcome, for a job's state."""
 
-import locale
-import sys
+from tui.glyphs import Glyphs
 
-LEVELS = "■✗▲●·›~"
-_ASCII_LEVELS = "#x!*.>~"
 LEVEL_NAMES = "fatal", "error", "warning", "stage", "step", "api", "wire"
 """Of LOGLEVEL 0 to 6, in one word."""
-_SIGNS = {
-    "ok": ("✓", "+"), "failed": ("✗", "x"), "cancelled": ("■", "#"), "skipped": ("-", "-"),
-    "running": ("▶", ">"), "waiting": ("·", "."), "starting": ("▷", ">"), "cancelling": ("■", "#"),
-    "success": ("✓", "+"), "completed with exceptions": ("▲", "!"), "failure": ("✗", "x"), "dead": ("†", "D"),
-    "cursor": ("▌", ">"), "marked": ("┃", "|"), "full": ("━", "#"), "empty": ("─", "."),
-    "thumb": ("█", "#"), "track": ("│", "|"), "more": ("…", "~"), "folded": ("▸", "+"), "between": (" → ", " > "),
+_STATES = {
+    "ok": "ok", "success": "ok", "failed": "error", "failure": "error", "completed with exceptions": "warning",
+    "cancelled": "cancelled", "cancelling": "cancelled", "skipped": "skipped", "dead": "skipped",
+    "starting": "waiting", "waiting": "waiting", "running": "running",
 }  # fmt: skip
 
 
-def plain_terminal() -> bool:
-    """Whether the terminal's encoding has no such signs."""
-    encoding = getattr(sys.__stdout__, "encoding", None) or locale.getpreferredencoding(False)
-    return "utf" not in encoding.lower()
+def level_sign(level: int, glyphs: Glyphs) -> str:
+    signs = (
+        glyphs.cancelled, glyphs.error, glyphs.warning, glyphs.powered_on, glyphs.separator, glyphs.right, glyphs.rule,
+    )  # fmt: skip
+    return signs[level]
 
 
-def level_sign(level: int, *, plain: bool) -> str:
-    return (_ASCII_LEVELS if plain else LEVELS)[level]
-
-
-def sign(name: str, *, plain: bool) -> str:
-    """The sign of an outcome, of a job's state, or of a part of the picture; "?" for one that is not known."""
-    return _SIGNS.get(name, ("?", "?"))[plain]
+def state_sign(state: str, glyphs: Glyphs) -> str:
+    """Of a stage's outcome, or of how a job is or ended; "?" for a word that a newer worker wrote."""
+    return getattr(glyphs, _STATES[state]) if state in _STATES else "?"

@@ -13,7 +13,7 @@ from textual.message import Message
 from engine.jobs.job import Job
 from engine.loglevel import DEFAULT_LOGLEVEL, LogLevel
 from engine.state_directory import StateDirectory
-from tui.clipboard import LONGEST, copy_sequence
+from tui.clipboard import MOST
 from tui.commands import Command
 from tui.feed import JobFeed, JobRow
 from tui.models.event_text import details
@@ -22,12 +22,12 @@ from tui.models.journal_index import Filter, Glance, JournalIndex, decoded
 from tui.models.journal_pages import Line
 from tui.models.log_row import Columns
 from tui.models.log_window import LogWindow
-from tui.models.marks import plain_terminal
 from tui.panes.job_log_commands import COMMANDS
 from tui.panes.job_log_note import note
 from tui.panes.job_orders import JobOrders, lines_word
 from tui.panes.pane import Pane
-from tui.screens.event_detail import EventDetail, send
+from tui.screens.confirm import Confirm
+from tui.screens.event_detail import EventDetail
 from tui.widgets.log_view import LogView
 from tui.widgets.prompt_line import PromptLine
 from tui.widgets.timeline import Timeline
@@ -63,12 +63,11 @@ class JobLogPane(Pane, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self._plain = plain_terminal()
         self.jobs: tuple[JobRow, ...] = ()
         self.row: JobRow | None = None
         self.picture: JobPicture | None = None
         self._shown = Filter(level=int(DEFAULT_LOGLEVEL))
-        self._columns = Columns(plain=self._plain)
+        self._columns = Columns()
         self._sought: Filter | None = None
         self._before = int(DEFAULT_LOGLEVEL)
         self._directory = StateDirectory.default().jobs
@@ -76,7 +75,8 @@ class JobLogPane(Pane, can_focus=True):
         self._feed = JobFeed(self._directory, self._on_news)
 
     def compose(self) -> ComposeResult:
-        yield Timeline(plain=self._plain)
+        self._columns = replace(self._columns, glyphs=self.app.glyphs)
+        yield Timeline(self.app.glyphs)
         yield LogView(self._columns)
         yield PromptLine()
 
@@ -120,6 +120,7 @@ class JobLogPane(Pane, can_focus=True):
         before = {job.id for job in self.jobs}
         self.jobs = jobs
         self.post_message(self.JobsChanged(jobs))
+        self.app.tell(running=sum(job.running for job in jobs))
         fresh = [job for job in jobs if job.running and job.id not in before]
         if self.row is None or (fresh and not self.row.running and self.following):
             if first := next((job for job in jobs if job.running), jobs[0] if jobs else None):
@@ -153,7 +154,7 @@ class JobLogPane(Pane, can_focus=True):
         if row is None or window is None:
             self.note = "no jobs yet"
             return
-        self.note = note(row, window, plain=self._plain)
+        self.note = note(row, window, self.app.glyphs)
         self.summary = ", ".join(self.picture.words()) if self.picture and row.running else ""
 
     def on_resize(self, event: events.Resize) -> None:
@@ -301,7 +302,8 @@ class JobLogPane(Pane, can_focus=True):
     def action_detail(self) -> None:
         line = self._current()
         if line and (event := decoded(line)):
-            self.app.push_screen(EventDetail(f"Line {line.seq}", details(event)))
+            job = self.row.id if self.row else ""
+            self.app.push_screen(EventDetail(f"Line {line.seq}", details(event), f"vcb log {job} --json"))
 
     def action_mark(self) -> None:
         if self.window is not None:
@@ -322,18 +324,11 @@ class JobLogPane(Pane, can_focus=True):
         for line in self.window.index.forward((first - 1, first - 1), self.window.shown):
             if line is None:
                 continue
-            if line.seq > last or length > LONGEST:
+            if line.seq > last or length > MOST:
                 break
             texts.append(self.view.row_of(line).plain_text)
             length += len(texts[-1].encode()) + 1
-        try:
-            send(self.app, copy_sequence("\n".join(texts)))
-        except ValueError:
-            self.app.notify("These are too many lines for a terminal's clipboard: s saves them.", severity="warning")
-            return
-        self.app.notify(
-            f"{lines_word(len(texts))} sent to the terminal's clipboard. If nothing arrives there: s saves."
-        )
+        self.app.notify(f"{lines_word(len(texts))}: {self.app.copy(chr(10).join(texts))}", markup=False)
 
     def action_save(self) -> None:
         if self.row is not None:
@@ -382,14 +377,17 @@ class JobLogPane(Pane, can_focus=True):
 
     def ask_cancel(self, row: JobRow) -> None:
         """Asks whether this job is to be cancelled, and does it."""
-        question = f"Cancel job {row.id} ({', '.join(row.vms)})? It undoes what it did. Type yes:"
-        self.query_one(PromptLine).ask(question, lambda text: self._cancel(row, text))
+        question = Confirm(
+            "Cancel a job",
+            f"Job {row.id} runs. Cancelled, it undoes what it did:",
+            [f"the {row.act} of {vm}" for vm in row.vms],
+            verb="Cancel the job",
+            command_line=f"vcb cancel {row.id}",
+        )
+        self.app.push_screen(question, lambda sure: self._cancel(row) if sure else None)
 
-    def _cancel(self, row: JobRow, text: str) -> None:
-        if text.strip().lower() in ("y", "yes"):
-            self._orders.cancel(Job(self._directory / row.id))
-        else:
-            self.app.notify("The job goes on.")
+    def _cancel(self, row: JobRow) -> None:
+        self._orders.cancel(Job(self._directory / row.id))
 
     # What survives the console
 

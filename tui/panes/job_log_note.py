@@ -4,15 +4,17 @@ from collections.abc import Iterator
 
 from tui.cli.figures import clean
 from tui.feed import JobRow
+from tui.glyphs import Glyphs
 from tui.models.log_window import LogWindow
-from tui.models.marks import sign
+from tui.models.marks import state_sign
 
 
-def note(row: JobRow, window: LogWindow, *, plain: bool) -> str:
+def note(row: JobRow, window: LogWindow, glyphs: Glyphs) -> str:
     several = f" +{len(row.vms) - 1}" if len(row.vms) > 1 else ""
-    job = f"{sign(row.state, plain=plain)} {clean(row.vms[0]) if row.vms else row.id}{several} {row.state}"
+    job = f"{state_sign(row.state, glyphs)} {clean(row.vms[0]) if row.vms else row.id}{several} {row.state}"
     marked = "marking, " if window.selection else ""
-    return f"{job} | {', '.join(_shown(row, window))} | {marked}{_place(row, window)}"
+    between = f" {glyphs.separator} "
+    return between.join((job, ", ".join(_shown(row, window)), marked + _place(row, window)))
 
 
 def _shown(row: JobRow, window: LogWindow) -> Iterator[str]:

@@ -1,22 +1,22 @@
 """The list of jobs: those that run and those that ran."""
 
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.screen import ModalScreen
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
 from tui.cli.figures import clean, duration, fit, size
-from tui.commands import Command, Offers
+from tui.commands import Command
 from tui.feed import JobRow
-from tui.models.marks import plain_terminal, sign
+from tui.glyphs import Glyphs
+from tui.models.marks import state_sign
+from tui.screens.command_dialog import CommandDialog
 
 if TYPE_CHECKING:
     from tui.panes.job_log import JobLogPane
@@ -36,17 +36,17 @@ class JobTable(Widget, can_focus=False):
     }  # fmt: skip
     DEFAULT_CSS = """
     JobTable { height: 1fr; width: 1fr; }
-    JobTable > .table--ok { color: $text-success; }
-    JobTable > .table--bad { color: $text-error; text-style: bold; }
-    JobTable > .table--warn { color: $text-warning; }
-    JobTable > .table--now { color: $text-accent; text-style: bold; }
-    JobTable > .table--head { color: $text-muted; text-style: bold; }
-    JobTable > .table--cursor { background: $primary 30%; }
+    JobTable > .table--ok { color: $state-ok; }
+    JobTable > .table--bad { color: $state-error; text-style: bold; }
+    JobTable > .table--warn { color: $state-warning; }
+    JobTable > .table--now { color: $state-running; text-style: bold; }
+    JobTable > .table--head { color: $muted; text-style: bold; }
+    JobTable > .table--cursor { background: $cursor; color: $cursor-text; text-style: $cursor-style; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, glyphs: Glyphs) -> None:
         super().__init__()
-        self._plain = plain_terminal()
+        self._glyphs = glyphs
         self._all: tuple[JobRow, ...] = ()
         self._words = ""
         self.rows: list[JobRow] = []
@@ -95,11 +95,11 @@ class JobTable(Widget, can_focus=False):
         took = duration(max(0.0, (job.ended or time.time()) - job.started)) if job.ended or job.running else ""
         share = f" {job.read / job.to_read:.0%}" if job.running and job.to_read else ""
         left = f"{len(job.leftovers)} to look at" if job.leftovers else ""
-        state = f"{sign(job.state, plain=self._plain)} {job.state}"
+        state = f"{state_sign(job.state, self._glyphs)} {job.state}"
         vms = f"{job.vms[0]}{f' +{len(job.vms) - 1}' if len(job.vms) > 1 else ''}" if job.vms else ""
         cells = state, f"{began:%m-%d %H:%M:%S}", took, job.act, clean(vms), size(job.read) + share, left
         text = self._laid_out(cells)
-        mark = sign("cursor", plain=self._plain) if here else " "
+        mark = self._glyphs.focus if here else " "
         ground = self.get_component_rich_style("table--cursor") if here else Style()
         cut = self._widths[0]
         segments = [
@@ -122,10 +122,9 @@ class JobTable(Widget, can_focus=False):
         return self.get_component_rich_style(f"table--{name}", partial=True)
 
 
-class JobsScreen(Offers, ModalScreen[None]):
+class JobsScreen(CommandDialog[None]):
     """Shows the jobs that `pane` knows, and tells it which one to show."""
 
-    scope: ClassVar[str] = "jobs"
     AUTO_FOCUS = ""
     commands: ClassVar[tuple[Command, ...]] = (
         Command("jobs.show", "Show this job", "Shows the log of the job at the cursor.", ("enter",), footer="Show"),
@@ -134,7 +133,7 @@ class JobsScreen(Offers, ModalScreen[None]):
             danger=True,
         ),
         Command("jobs.filter", "Filter", "Shows only jobs with these words in their row.", ("slash",), footer="Filter"),
-        Command("jobs.leave", "Back", "Leaves the list.", ("escape", "q"), footer="Back"),
+        Command("dialog.close", "Back", "Leaves the list, or its filter.", ("escape", "q"), footer="Back"),
         Command("jobs.up", "Up", "One job up.", ("up", "k"), method="move", argument=-1, hidden=True),
         Command("jobs.down", "Down", "One job down.", ("down", "j"), method="move", argument=1, hidden=True),
         Command("jobs.page_up", "Page up", "A page up.", ("pageup",), method="move", argument=-10, hidden=True),
@@ -143,29 +142,27 @@ class JobsScreen(Offers, ModalScreen[None]):
         Command("jobs.last", "Last", "To the oldest job.", ("end", "G"), method="move", argument=9999, hidden=True),
     )  # fmt: skip
     DEFAULT_CSS = """
-    JobsScreen { align: center middle; }
-    JobsScreen > Vertical { width: 96%; height: 90%; border: round $accent; background: $surface; }
+    JobsScreen > #dialog { width: 96%; max-width: 130; height: 92%; }
+    JobsScreen #dialog-body { height: 1fr; }
     JobsScreen Input { display: none; }
     JobsScreen Input.asking { display: block; }
     """
 
     def __init__(self, pane: "JobLogPane") -> None:
-        super().__init__()
+        super().__init__("Jobs", "vcb jobs --all")
         self._pane = pane
         self._seen: tuple[JobRow, ...] = ()
 
-    def compose(self) -> ComposeResult:
-        with Vertical() as box:
-            box.border_title = "Jobs"
-            box.border_subtitle = "Enter shows   c cancels   / filters   Esc back"
-            yield JobTable()
-            yield Input(placeholder="state, VM, act or id", compact=True)
+    def body(self) -> Iterable[Widget]:
+        yield JobTable(self.app.glyphs)
+        yield Input(placeholder="state, VM, act or id", compact=True)
 
     @property
     def table(self) -> JobTable:
         return self.query_one(JobTable)
 
     def on_mount(self) -> None:
+        super().on_mount()
         self._look()
         self.set_interval(0.5, self._look)
 
@@ -180,7 +177,7 @@ class JobsScreen(Offers, ModalScreen[None]):
             return "There is no job here."
         if command.id == "jobs.cancel" and current and not current.running:
             return f"Job {current.id} does not run any more: {current.state}."
-        return ""
+        return super().why_not(command)
 
     def action_move(self, rows: int) -> None:
         self.table.move(rows)
@@ -213,7 +210,7 @@ class JobsScreen(Offers, ModalScreen[None]):
             field.remove_class("asking")
         self.set_focus(None)
 
-    def action_leave(self) -> None:
+    def action_close(self) -> None:
         field = self.query_one(Input)
         if field.has_class("asking"):
             field.value = ""

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from tui.models.journal_pages import Line
 from tui.models.log_row import Columns, Row
 from tui.models.log_window import LogWindow
-from tui.models.marks import LEVEL_NAMES, sign
+from tui.models.marks import LEVEL_NAMES
 
 _SLICE = 0.008
 _PAUSE = 0.004
@@ -33,20 +33,20 @@ class LogView(Widget, can_focus=False):
     }  # fmt: skip
     DEFAULT_CSS = """
     LogView { height: 1fr; width: 1fr; background: $background; color: $foreground; }
-    LogView > .log-view--fatal { color: $text-error; text-style: bold reverse; }
-    LogView > .log-view--error { color: $text-error; text-style: bold; }
-    LogView > .log-view--warning { color: $text-warning; }
+    LogView > .log-view--fatal { color: $state-error; text-style: bold reverse; }
+    LogView > .log-view--error { color: $state-error; text-style: bold; }
+    LogView > .log-view--warning { color: $state-warning; }
     LogView > .log-view--stage { color: $foreground; }
-    LogView > .log-view--step { color: $foreground 85%; }
-    LogView > .log-view--api { color: $text-muted; }
-    LogView > .log-view--wire { color: $text-muted; text-style: dim; }
-    LogView > .log-view--time { color: $text-muted; }
-    LogView > .log-view--scope { color: $text-primary; }
-    LogView > .log-view--ok { color: $text-success; }
+    LogView > .log-view--step { color: $foreground; }
+    LogView > .log-view--api { color: $muted; }
+    LogView > .log-view--wire { color: $muted; text-style: $muted-style; }
+    LogView > .log-view--time { color: $muted; }
+    LogView > .log-view--scope { color: $state-note; }
+    LogView > .log-view--ok { color: $state-ok; }
     LogView > .log-view--match { text-style: reverse underline; }
-    LogView > .log-view--cursor { background: $boost; }
-    LogView > .log-view--marked { background: $primary 20%; }
-    LogView > .log-view--bar { color: $text-muted; }
+    LogView > .log-view--cursor { background: $panel; }
+    LogView > .log-view--marked { background: $panel; text-style: bold; }
+    LogView > .log-view--bar { color: $rule; }
     """
 
     class Moved(Message):
@@ -189,15 +189,15 @@ class LogView(Widget, can_focus=False):
 
     def _ground(self, seq: int) -> tuple[Style, str]:
         """The background of a line and the sign at its left."""
-        plain, window = self.columns.plain, self.window
+        glyphs, window = self.columns.glyphs, self.window
         style = self.rich_style
         if window is None:
             return style, " "
         marked = window.selection
         if marked and marked[0] <= seq <= marked[1]:
-            return style + self.get_component_rich_style("log-view--marked"), sign("marked", plain=plain)
+            return style + self.get_component_rich_style("log-view--marked"), glyphs.upright
         if seq == window.cursor and not window.following:
-            return style + self.get_component_rich_style("log-view--cursor"), sign("cursor", plain=plain)
+            return style + self.get_component_rich_style("log-view--cursor"), glyphs.focus
         return style, " "
 
     def _text(self, row: Row) -> list[Segment]:
@@ -215,7 +215,8 @@ class LogView(Widget, can_focus=False):
     def _bar(self, height: int) -> list[Strip]:
         """Where in the log the window is, by the numbers of its lines."""
         style = self.rich_style + self.get_component_rich_style("log-view--bar", partial=True)
-        track, thumb = (Strip([Segment(sign(name, plain=self.columns.plain), style)]) for name in ("track", "thumb"))
+        glyphs = self.columns.glyphs
+        track, thumb = (Strip([Segment(sign, style)]) for sign in (glyphs.upright, glyphs.focus))
         blank = Strip([Segment(" ", self.rich_style)])
         lines = self.window.visible if self.window else []
         whole = max(self.window.index.newest()) if self.window else 0

@@ -10,9 +10,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.cli.figures import clean, fit, size
+from tui.glyphs import Glyphs
 from tui.models.event_text import BOTTLENECKS
 from tui.models.job import DiskPicture, JobPicture, PartPicture, StagePicture
-from tui.models.marks import sign
+from tui.models.marks import state_sign
 
 _MOST_DISKS = 4
 _BAR = 24
@@ -25,20 +26,22 @@ class Timeline(Widget, can_focus=False):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "timeline--ok", "timeline--bad", "timeline--warn", "timeline--now", "timeline--rest", "timeline--bar",
+        "timeline--track",
     }  # fmt: skip
     DEFAULT_CSS = """
     Timeline { height: 1; width: 1fr; background: $background; color: $foreground; }
-    Timeline > .timeline--ok { color: $text-success; }
-    Timeline > .timeline--bad { color: $text-error; text-style: bold; }
-    Timeline > .timeline--warn { color: $text-warning; }
-    Timeline > .timeline--now { color: $text-accent; text-style: bold; }
-    Timeline > .timeline--rest { color: $text-muted; }
-    Timeline > .timeline--bar { color: $text-success; }
+    Timeline > .timeline--ok { color: $state-ok; }
+    Timeline > .timeline--bad { color: $state-error; text-style: bold; }
+    Timeline > .timeline--warn { color: $state-warning; }
+    Timeline > .timeline--now { color: $state-running; text-style: bold; }
+    Timeline > .timeline--rest { color: $muted; }
+    Timeline > .timeline--bar { color: $state-running; }
+    Timeline > .timeline--track { color: $rule; }
     """
 
-    def __init__(self, *, plain: bool) -> None:
+    def __init__(self, glyphs: Glyphs) -> None:
         super().__init__(id="timeline")
-        self._plain = plain
+        self._glyphs = glyphs
         self._picture: JobPicture | None = None
         self.compact = False
 
@@ -80,10 +83,10 @@ class Timeline(Widget, can_focus=False):
         now, room = time.time(), self.size.width - len(head) - 3
         pieces: list[tuple[str, str]] = []
         for stage in reversed(part.stages):
-            piece = _stage(stage, now, plain=self._plain), _LOOKS.get(stage.outcome, "rest")
+            piece = _stage(stage, now, self._glyphs), _LOOKS.get(stage.outcome, "rest")
             room -= len(piece[0]) + 2
             if room < 0:
-                head += sign("more", plain=self._plain)
+                head += self._glyphs.more
                 break
             pieces.insert(0, piece)
         yield Segment(head, self._style("now" if not part.state else "rest"))
@@ -105,9 +108,10 @@ class Timeline(Widget, can_focus=False):
 
     def _bar(self, share: float) -> Iterator[Segment]:
         long = max(6, min(_BAR, self.size.width // 5))
-        done = int(long * share)
-        yield Segment(sign("full", plain=self._plain) * done, self._style("bar"))
-        yield Segment(sign("empty", plain=self._plain) * (long - done), self._style("rest"))
+        drawn = self._glyphs.bar(share, long)
+        done = len(drawn.rstrip(self._glyphs.bar_empty))
+        yield Segment(drawn[:done], self._style("bar"))
+        yield Segment(drawn[done:], self._style("track"))
 
     def _figures(self, done: str, speed: float, left: float | None, bottleneck: str) -> Iterator[Segment]:
         yield Segment(f" {done:<16}")
@@ -117,10 +121,10 @@ class Timeline(Widget, can_focus=False):
             yield Segment(f"  waits for {BOTTLENECKS.get(bottleneck, clean(bottleneck))}", self._style("warn"))
 
 
-def _stage(stage: StagePicture, now: float, *, plain: bool) -> str:
+def _stage(stage: StagePicture, now: float, glyphs: Glyphs) -> str:
     took = stage.took(now)
     timed = f" {_clock(took)}" if took >= 1 or not stage.outcome else ""
-    return f"{sign(stage.outcome or 'running', plain=plain)} {clean(stage.name)}{timed}"
+    return f"{state_sign(stage.outcome or 'running', glyphs)} {clean(stage.name)}{timed}"
 
 
 def _clock(seconds: float) -> str:
