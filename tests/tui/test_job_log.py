@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from engine.process_identity import ProcessIdentity
 
 from engine.config.options import Settings
 from engine.events import (
@@ -27,6 +26,7 @@ from engine.jobs import control
 from engine.jobs.job import LOCK
 from engine.jobs.request import Act, Request
 from engine.jobs.state import FILE_NAME, JobState
+from engine.process_identity import ProcessIdentity
 from tests.tui.journals import write
 from tui.app import VcbApp
 from tui.commands import Registry
