@@ -22,6 +22,7 @@ from tui.state import UiState
 from tui.status import Link, Status
 from tui.terminal import Colours, TerminalProfile
 from tui.themes import ThemeFile, fitting, load_themes, variables
+from tui.widgets.plain_scroll_bar import choose_scroll_bars
 from tui.wire.display import LineApp
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class VcbApp(Offers, LineApp[None]):
         self.themes, self._theme_errors = load_themes(themes)
         self._worn = fitting(self.state.theme, self.themes, self.profile)
         super().__init__()
+        choose_scroll_bars(unicode=self.profile.unicode)
         for theme in self.themes.values():
             self.register_theme(_textual(theme))
         self.theme = self._worn.id

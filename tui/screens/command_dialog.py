@@ -42,11 +42,11 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
         background: $background 60%;
         &:ansi { background: ansi_default; }
         & > #dialog {
-            width: 92%; max-width: 96; height: auto; max-height: 92%;
+            width: 92%; max-width: 96; height: auto; max-height: 100%;
             background: $surface; border: $box $rule; padding: 0 1 0 1;
             border-title-color: $accent; border-title-style: bold; border-title-background: $surface;
         }
-        & #dialog-body { height: auto; max-height: 1fr; scrollbar-size-vertical: 1; padding: 0 1; }
+        & #dialog-body { height: auto; scrollbar-size-vertical: 1; padding: 0 1; }
         & #dialog-body Static { height: auto; }
         & #dialog-command { height: auto; color: $muted; padding: 0 1; margin-top: 1; }
         & KeyBar { dock: none; background: $surface; margin-top: 1; }
@@ -88,6 +88,16 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
         shown.update(self._shown_command())
         shown.display = bool(command_line)
         self.tell_keys()
+        self._fit()
+
+    def on_resize(self) -> None:
+        self._fit()
+
+    def _fit(self) -> None:
+        """The body scrolls rather than push command line and keys off the screen; TCSS cannot say that of a box that
+        is else as high as what it holds."""
+        command = len(self.command_line) // max(20, self.size.width * 9 // 10 - 6) + 2 if self.command_line else 0
+        self.query_one("#dialog-body").styles.max_height = max(3, self.size.height - 5 - command)
 
     def tell_keys(self) -> None:
         self.query_one(KeyBar).show(self, (), without="" if self.command_line else COPY.id)

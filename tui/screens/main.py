@@ -52,6 +52,7 @@ class Strip(Widget):
 
 
 class MainScreen(Offers, Screen[None]):
+    AUTO_FOCUS = ""  # the pane that had the keyboard last time gets it, not the first one
     DEFAULT_CSS = """
     MainScreen { background: $background; }
     MainScreen .frame { width: 1fr; height: 1fr; }
@@ -241,12 +242,12 @@ class MainScreen(Offers, Screen[None]):
         self._arrange()
 
     def action_widen(self, step: int) -> None:
-        self._size("inventory_share", step)
+        self._move_border("inventory_share", step)
 
     def action_heighten(self, step: int) -> None:
-        self._size("log_share", step)
+        self._move_border("log_share", step)
 
-    def _size(self, share: str, step: int) -> None:
+    def _move_border(self, share: str, step: int) -> None:
         moved = getattr(self.app.state, share) + step * _STEP
         setattr(self.app.state, share, min(0.8, max(0.2, round(moved, 2))))
         self.app.keep_state()
