@@ -50,17 +50,18 @@ class VcbApp(Offers, LineApp[None]):
     CSS = """
     Toast { background: $panel; color: $foreground; }
     ToastRack { margin-bottom: 1; }
+    CommandDialog Input, CommandDialog Input:focus { border: none; height: 1; padding: 0 1; background: $panel; }
     Tooltip { background: $panel; color: $foreground; }
     """
 
     commands: ClassVar[tuple[Command, ...]] = (
-        _command("help", "Help", "What the pane with the keyboard is for, and all its keys.", ("question_mark", "f1"),
-                 footer="Help"),
         _command("palette", "Command palette", "Everything that can be done, by typing a part of its name.",
                  ("ctrl+p", "colon"), footer="Commands"),
         _command("theme", "Choose a theme", "Shows the themes and tries each on as the cursor comes to it."),
         _command("welcome", "Explain the three panes", "Shows once more what the first start showed."),
         _command("redraw", "Draw the screen anew", "For a screen that another program wrote on.", ("ctrl+l",)),
+        _command("help", "Help", "What the pane with the keyboard is for, and all its keys.", ("question_mark", "f1"),
+                 footer="Help"),
         _command("quit", "Leave the console", "Leaves the console. Jobs that run go on running; the next console, or "
                  "vcb jobs, shows where they are.", ("q", "ctrl+q"), footer="Quit"),
     )  # fmt: skip

@@ -25,7 +25,7 @@ def test_packages(wheel):
     assert top == {"engine", "tui", "themes", "sample_configs"}
 
 
-@pytest.mark.parametrize("name", ["sample_configs/config.js", "sample_configs/vcb.toml", "themes/__init__.py", "themes/night.toml"])
+@pytest.mark.parametrize("name", ["sample_configs/config.js", "sample_configs/vcb.toml", "themes/night.toml"])
 def test_data_files(wheel, name):
     assert name in wheel.namelist()
 

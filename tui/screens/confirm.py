@@ -22,7 +22,6 @@ class Confirm(CommandDialog[bool]):
     DEFAULT_CSS = """
     Confirm > #dialog { width: 76; max-width: 92%; border-title-color: $state-warning; }
     Confirm #destroyed { margin: 1 0; color: $foreground; }
-    Confirm Input { height: 1; border: none; background: $panel; padding: 0 1; }
     Confirm #asked { margin-top: 1; color: $muted; }
     """
 

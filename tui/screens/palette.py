@@ -34,9 +34,9 @@ class Palette(CommandDialog[str]):
 
     DEFAULT_CSS = """
     Palette { align: center top; }
-    Palette > #dialog { margin-top: 2; height: 80%; width: 80; }
+    Palette > #dialog { margin-top: 2; height: 80%; width: 80; max-width: 94%; }
     Palette #dialog-body { height: 1fr; overflow: hidden; }
-    Palette Input { height: 1; border: none; background: $panel; padding: 0 1; margin-bottom: 1; }
+    Palette Input { margin-bottom: 1; }
     Palette #told { height: 2; color: $muted; margin-top: 1; }
     """
 

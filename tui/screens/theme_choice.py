@@ -17,7 +17,7 @@ class ThemeChoice(CommandDialog[str]):
 
     DEFAULT_CSS = """
     ThemeChoice { background: transparent; align: right top; }
-    ThemeChoice > #dialog { width: 72; margin: 1 2; }
+    ThemeChoice > #dialog { width: 72; max-width: 90%; margin: 1 2; }
     ThemeChoice ChoiceList { height: 10; }
     """
 

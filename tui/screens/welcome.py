@@ -13,7 +13,7 @@ from tui.screens.command_dialog import CLOSE, CommandDialog
 
 class Welcome(CommandDialog[None]):
     DEFAULT_CSS = """
-    Welcome > #dialog { width: 76; }
+    Welcome > #dialog { width: 76; max-width: 94%; }
     Welcome #places { margin: 1 0; color: $muted; width: auto; }
     """
 
