@@ -113,6 +113,14 @@ TRANSPORT_MODE="nbdssl";
 // TRANSPORT_FALLBACK="https";
 
 /*
+ * Directory with udev's links to block devices, in which the mode san looks
+ * up the LUNs of a datastore.
+ * Default: /dev/disk/by-id
+ * Not an option of VCB.
+ */
+// SAN_DEVICES="/dev/disk/by-id";
+
+/*
  * Connections per disk in the modes nbd and nbdssl.
  * Allowed: a whole number from 1 to 8.
  * Default: 2

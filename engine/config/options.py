@@ -147,6 +147,11 @@ class Settings:
         section="Transport",
         cost="A fallback may be many times slower and load a network that TRANSPORT_MODE spares.",
     )
+    SAN_DEVICES = PathOption(
+        Path("/dev/disk/by-id"),
+        "Directory with udev's links to block devices, in which the mode san looks up the LUNs of a datastore.",
+        section="Transport",
+    )
     NFC_CONNECTIONS = IntOption(
         2,
         "Connections per disk in the modes nbd and nbdssl.",

@@ -9,10 +9,12 @@ from engine.events import Fallback
 from engine.flow.incremental import DiskMethod
 from engine.flow.job_context import JobContext
 from engine.flow.lease_exporter import LeaseExporter
-from engine.flow.nfc_exporter import NfcExporter
+from engine.flow.nfc_sources import NfcSources
 from engine.flow.outcome import DiskOutcome
 from engine.flow.plan import Plan
 from engine.flow.retry import with_retries
+from engine.flow.san_sources import SanSources
+from engine.flow.source_exporter import SourceExporter, Sources
 from engine.reporter import Reporter
 from engine.vsphere.disks import Disk
 from engine.vsphere.snapshots import Snapshot, frozen_disks
@@ -41,9 +43,16 @@ class Exporter(Protocol):
 
 
 Opener = Callable[[JobContext, Plan, Snapshot, dict[int, Disk], Reporter], Exporter]
+
+
+def _from(make: Callable[[JobContext, Plan], Sources]) -> Opener:
+    return lambda job, plan, _snapshot, frozen, report: SourceExporter(job, plan, make(job, plan), frozen, report)
+
+
 _OPENERS: Mapping[str, Opener] = {
-    "nbd": lambda job, plan, snapshot, frozen, report: NfcExporter(job, plan, "nbd", frozen, report),
-    "nbdssl": lambda job, plan, snapshot, frozen, report: NfcExporter(job, plan, "nbdssl", frozen, report),
+    "san": _from(SanSources),
+    "nbd": _from(lambda job, plan: NfcSources(job, plan.vm.moref, "nbd")),
+    "nbdssl": _from(lambda job, plan: NfcSources(job, plan.vm.moref, "nbdssl")),
     "https": LeaseExporter,
 }
 
@@ -70,7 +79,7 @@ def _open(  # noqa: PLR0917
 ) -> Exporter:
     opener = _OPENERS.get(mode)
     if opener is None:
-        raise TransportError(f"{mode} is not in this version.", hint="Use nbdssl, nbd or https.")
+        raise TransportError(f"{mode} is not in this version.", hint="Use san, nbdssl, nbd or https.")
     return with_retries(
         lambda: opener(job, plan, snapshot, frozen, report),
         doing=f"Opening the disks over {mode}",

@@ -13,15 +13,18 @@ from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind, ledgers
 from engine.flow.plan import Plan, PlannedDisk, Space, check_suitable, measure_space, plan_disks
 from engine.flow.policies import SnapshotDecision, decide_snapshot
+from engine.flow.san_unsuitable import refuse
 from engine.image.pipeline import ImageFormat
 from engine.points import mount_point as mounts
 from engine.points.mount_point import Found, State
 from engine.points.naming import POINTS, mount_point, vm_directory
 from engine.transport.modes import MODES
+from engine.vsphere.datastores import datastores_of
 from engine.vsphere.inventory import VirtualMachine, read_vm
 from engine.vsphere.lookup import parse_spec, resolve
 from engine.vsphere.privileges import missing, wanted
 from engine.vsphere.properties import Ref, get_one
+from engine.vsphere.snapshots import SNAPSHOT_NAME
 
 T = TypeVar("T")
 
@@ -45,6 +48,7 @@ def make_plan(job: JobContext, moref: str, *, mounted: bool = False) -> Plan:
         PlannedDisk(disk, disk.skip) for disk in vm.disks
     )
     disks = _with_methods(job, vm, disks, obstacles, mounted=mounted)
+    obstacles.guard(lambda: _check_san(job, vm, disks))
     nothing_to_do = all(planned.skip for planned in disks)
     found, space = _inspect_target(job, vm, disks, obstacles)
     snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm, found))
@@ -110,6 +114,20 @@ def _check_mode(name: str) -> None:
     mode = MODES[name]
     if mode.unavailable:
         raise ConfigError(f"TRANSPORT_MODE {name} can't be used: {mode.unavailable}")
+
+
+def _check_san(job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ...]) -> None:
+    """What san can't read is known before the snapshot. Where another mode may carry it instead, that is decided then.
+    A delta above our own snapshot is none when the disk is read: the snapshot's file is, or the delta is gone."""
+    settings = job.settings
+    if settings.TRANSPORT_MODE != "san" or settings.TRANSPORT_FALLBACK:
+        return
+    datastores = datastores_of(job.session, vm.moref)
+    foreign = any(snapshot.name != SNAPSHOT_NAME for snapshot in vm.snapshots)
+    for planned in disks:
+        if planned.skip is None:
+            disk = replace(planned.disk, delta=planned.disk.delta and foreign)
+            refuse(vm, disk, datastores.get(disk.datastore))
 
 
 def _decide_snapshot(job: JobContext, vm: VirtualMachine, found: Found) -> SnapshotDecision:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pyVmomi import vim
 
@@ -12,6 +12,9 @@ from engine.lab import wire
 from engine.lab.browser import browser_for
 from engine.lab.entity import Entity
 from engine.lab.registry import MO
+
+if TYPE_CHECKING:
+    from engine.lab.lun_store import LunStore
 
 Kind = Literal["VMFS", "NFS", "vsan"]
 LARGEST_FILE = 64 << 40
@@ -35,14 +38,18 @@ class Datastore(Entity):
         capacity: int = 1 << 40,
         volume_id: str | None = None,
         device: str | None = None,
+        luns: LunStore | None = None,
         moid: str | None = None,
     ) -> None:
         """capacity in bytes; volume_id: the VMFS or NFS volume's id; device: the LUN's canonical name (naa....), of
-        which partition 1 is the VMFS extent."""
+        which partition 1 is the VMFS extent. luns: real ones, whose volume and names are told instead."""
         super().__init__(lab, name, datacenter.datastore_folder, moid)
         self.root, self.kind, self.capacity = root, kind, capacity
         self.volume_id = volume_id or str(lab.stable_uuid(f"volume {name}"))
         self.device = device or f"naa.6{lab.stable_uuid(f'device {name}').hex[:31]}"
+        self.luns = luns
+        if luns is not None:
+            self.volume_id = luns.uuid
         self.hosts: list[Any] = []
         root.mkdir(parents=True, exist_ok=True)
         self.url = f"ds:///vmfs/volumes/{self.volume_id}/"
@@ -63,6 +70,7 @@ class Datastore(Entity):
     def free(self) -> int:
         """Bytes: the capacity less what the files really occupy, and never more than this machine has."""
         used = sum(f.stat().st_blocks * 512 for f in self.root.rglob("*") if f.is_file())
+        used += 0 if self.luns is None else self.luns.occupied()
         return max(0, min(self.capacity - used, shutil.disk_usage(self.root).free))
 
     def RefreshDatastore(self, ctx: Any) -> None:
@@ -106,11 +114,12 @@ class Datastore(Entity):
     def volume(self) -> Any:
         """HostVmfsVolume or HostNasVolume; None for vSAN, whose volume hosts do not list so."""
         if self.kind == "VMFS":
-            extent = vim.host.ScsiDisk.Partition(diskName=self.device, partition=1)
+            version, names = (6, (self.device,)) if self.luns is None else (self.luns.version, self.luns.names)
             return vim.host.VmfsVolume(
                 type="VMFS", name=self.name, capacity=self.capacity, blockSizeMb=1, blockSize=1024, maxBlocks=63963136,
-                majorVersion=6, version="6.82", uuid=self.volume_id, extent=[extent], vmfsUpgradable=False, ssd=False,
-                local=False,
+                majorVersion=version, version="6.82" if version == 6 else "5.81", uuid=self.volume_id,
+                extent=[vim.host.ScsiDisk.Partition(diskName=name, partition=1) for name in names],
+                vmfsUpgradable=version < 6, ssd=False, local=False,
             )  # fmt: skip
         if self.kind == "NFS":
             return vim.host.NasVolume(

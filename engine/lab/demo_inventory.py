@@ -18,6 +18,9 @@ from engine.lab.vm import VM
 if TYPE_CHECKING:
     from engine.lab.vsphere import VSphere
 
+LUNS: Mapping[str, Any] = {"tokyo-vmfs02": {"version": 5}, "berlin-vmfs01": {"luns": 2}}
+"""What differs from one LUN with VMFS-6."""
+
 
 def frame(vsphere: VSphere) -> dict[str, Site]:
     """Two datacenters: Tokyo with a cluster of two hosts, and Berlin in the folder Europe with a single host."""
@@ -36,7 +39,7 @@ def frame(vsphere: VSphere) -> dict[str, Site]:
     sites = {}
     for datacenter, compute in ((tokyo, cluster), (berlin, single)):
         network = Network(vsphere, f"VM Network {datacenter.name}", datacenter)
-        stores = {n: add_datastore(vsphere, n, datacenter, kind) for n, kind in kinds[datacenter].items()}
+        stores = {n: add_datastore(vsphere, n, datacenter, k, **LUNS.get(n, {})) for n, k in kinds[datacenter].items()}
         for host in compute.hosts:
             host.connect(network)
             for store in stores.values():

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.lab.bitmap import BLOCK, BlockMap
+from engine.lab.host_file import Storage
 from engine.lab.layers import Layer, Pin, pieces, read_chain
 from engine.lab.tracking import ChangeTracking
+from engine.lab.vm_files import descriptor
 
 READERS_PATIENCE = 10.0  # seconds a merge waits for file handles on the image that it changes
 BASE_SUFFIX = {"flat": "-flat.vmdk", "rdm-virtual": "-rdm.vmdk", "rdm-physical": "-rdmp.vmdk"}
@@ -84,12 +86,31 @@ class Disk:
         self.filler: Callable[[Disk], None] | None = None  # seeded contents, written when first needed
         self.recipe = ""  # of seeded contents, for the saved state
         self._rewritten: BlockMap | None = None  # blocks written while a merge of the top is under way
-        first = Layer(self.path_of(0), capacity, blocks=BlockMap() if borrowed else None, cid=_content_id())
+        storage, blocks = self.base_storage(), BlockMap() if borrowed else None
+        first = Layer(self.path_of(0), capacity, blocks=blocks, cid=_content_id(), storage=storage)
         self.layers: list[Layer] = [first]
         self.top = first
+        if storage is not None:
+            self._describe()
 
     def __repr__(self) -> str:
         return f"<Disk {self.place.file(self.name + '.vmdk')}>"
+
+    @property
+    def _luns(self) -> Any:
+        """The LUNs under the datastore, if it has any (engine.lab.lun_store)."""
+        return getattr(self.place.datastore, "luns", None)
+
+    def base_storage(self) -> Storage | None:
+        """The flat file on the datastore's LUNs; None where the base is a file of this machine."""
+        if self._luns is None or self.borrowed is not None or self.kind != "flat":
+            return None
+        return self._luns.file(f"{self.place.directory}/{self.path_of(0).name}", self.capacity)
+
+    def _describe(self, *, anew: bool = False) -> None:
+        """The base's descriptor beside its flat file."""
+        base = self.layers[0]
+        self._luns.describe(f"{self.place.directory}/{self.descriptor_name(base)}", descriptor(self, base), anew=anew)
 
     # -- names
     def path_of(self, number: int) -> Path:
@@ -341,6 +362,8 @@ class Disk:
             self._ready()
             self.capacity = capacity
             self.top.resize(capacity)
+            if self.base_storage() is not None:
+                self._describe(anew=True)
             self.reset_tracking()
 
     def destroy(self) -> None:

@@ -66,12 +66,14 @@ class Lab:
         free_edition: bool = False,
         session_idle: float = 1800.0,
         domain: Path | None = None,
+        luns: bool = False,
     ) -> Lab:
         """Starts a lab whose state lives in `state`: what was saved there comes back, else it is seeded.
 
         seed: "demo", "small", "empty", or a number of VMs without content. version: the API version id, "7.0.3.0" for
         a vSphere 7. free_edition (with esx): every write is RestrictedVersion. session_idle: seconds until an idle
-        session expires. domain: the credential store of the domain that the server is joined to (engine.lab.sspi)."""
+        session expires. domain: the credential store of the domain that the server is joined to (engine.lab.sspi).
+        luns: VMFS datastores lie on LUN images, so that they can be read over san; decided when the state is new."""
         state = Path(state)
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         vsphere = VSphere(
@@ -91,6 +93,8 @@ class Lab:
         vsphere.add_service("ovfManager", OvfManager(vsphere, "ha-ovf-manager" if esx else "OvfManager"))
         if domain is not None:
             vsphere.domain = Domain(vsphere, domain)
+        if (state / "luns").exists() or (luns and not (state / "seed").exists()):
+            vsphere.san_devices = state / "by-id"
         if record:
             vsphere.recorder = Recorder(state / "frozen")
         plant(vsphere, seed)
@@ -113,6 +117,7 @@ class Lab:
             "ca_file": str(self.ca_file),
             "control_url": self.control_url,
             "control_token": self.control_token,
+            "san_devices": str(self.vsphere.san_devices or ""),
         }
 
     def frozen_image(self, snapshot: str, device_key: int) -> Path:
@@ -141,6 +146,8 @@ class Lab:
             self.guest.stop()
             if self.vsphere.persistence is not None:
                 self.vsphere.persistence.close(self.vsphere.all_of(vim.VirtualMachine))
+            for store in self.vsphere.luns:
+                store.close()
 
     def __enter__(self) -> Lab:
         return self

@@ -48,20 +48,10 @@ def copy_image(disk: Disk, level: Layer | None, target: Path) -> None:
         os.ftruncate(descriptor, disk.capacity)
         with disk.open(level) as handle:
             for offset, length, layer in _pieces(disk, handle.level):
-                _copy(layer, descriptor, offset, length)
+                layer.storage.copy_to(descriptor, offset, length)
     finally:
         os.close(descriptor)
     partial.rename(target)
-
-
-def _copy(layer: Layer, target: int, offset: int, length: int) -> None:
-    """In the kernel. A file that was never written holds zeros, as the target already does."""
-    source = layer.file()
-    while source is not None and length:
-        count = os.copy_file_range(source, target, length, offset, offset)
-        if count == 0:
-            return
-        offset, length = offset + count, length - count
 
 
 def _pieces(disk: Disk, level: Layer | None) -> Iterator[tuple[int, int, Layer]]:

@@ -7,15 +7,14 @@ is not imitated, because no client reads it: reads go through `/folder` (bases o
 from __future__ import annotations
 
 import errno
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.lab.bitmap import BLOCK, BlockMap
+from engine.lab.host_file import HostFile, Storage
 
 PIECE = 1 << 20  # bytes copied at a time while a disk's lock is held
-_opening = threading.Lock()
 
 
 class Layer:
@@ -35,13 +34,15 @@ class Layer:
         parent: Layer | None = None,
         blocks: BlockMap | None = None,
         cid: str,
+        storage: Storage | None = None,
     ) -> None:
+        """storage: where the bytes lie, if not in a file of this machine at `path`."""
         self.path, self.capacity, self.number, self.cid = path, capacity, number, cid
         self.parent, self.blocks = parent, blocks
         self.pins: set[Pin] = set()
         self.successor: Layer | None = None
         self.destroyed = False  # its file was deleted under us: reads fail, as on ESXi
-        self._descriptor: int | None = None
+        self.storage: Storage = HostFile(path, capacity) if storage is None else storage
         self._users = 0
         self._retired = False
         self._guard = threading.Lock()
@@ -64,84 +65,35 @@ class Layer:
             layer = layer.parent
         return tuple(layers)
 
-    # -- the file
-    def file(self, *, create: bool = False) -> int | None:
-        """The open extent file; None when it was never written and `create` is false."""
-        if self._descriptor is None:
-            with _opening:
-                if self._descriptor is None:
-                    self._descriptor = self._open(create)
-        return self._descriptor
-
-    def _open(self, create: bool) -> int | None:
-        if not create and not self.path.exists():
-            return None
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(descriptor, self.capacity)
-        return descriptor
+    # -- its bytes
+    def create(self) -> None:
+        """Make its file now."""
+        self.storage.create()
 
     def read_into(self, view: memoryview, offset: int) -> None:
         """Fill `view` from this file alone; holes and a file never written read as zeros."""
         if self.destroyed:
             raise FileNotFoundError(errno.ENOENT, "the disk file was deleted", str(self.path))
-        descriptor = self.file()
-        if descriptor is None:
-            view[:] = bytes(len(view))
-            return
-        done = 0
-        while done < len(view):
-            count = os.preadv(descriptor, [view[done:]], offset + done)
-            if count == 0:
-                raise OSError(errno.EIO, "the disk file is shorter than the disk", str(self.path))
-            done += count
+        self.storage.read_into(view, offset)
 
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
-        descriptor = self.file(create=True)
-        assert descriptor is not None
-        view = memoryview(data)
-        while view:
-            count = os.pwrite(descriptor, view, offset)
-            view, offset = view[count:], offset + count
+        self.storage.write(data, offset)
 
     def take(self, source: Layer, offset: int, length: int) -> None:
-        """Copy bytes of `source`'s own file to the same place here, inside the kernel."""
-        origin, target = source.file(), self.file(create=True)
-        assert origin is not None
-        assert target is not None
-        while length:
-            count = os.copy_file_range(origin, target, length, offset, offset)
-            if count == 0:
-                raise OSError(errno.EIO, "the disk file is shorter than the disk", str(source.path))
-            offset, length = offset + count, length - count
+        """Copy bytes of `source`'s own file to the same place here."""
+        self.storage.take(source.storage, offset, length)
 
     def extents(self) -> list[tuple[int, int]]:
-        """(offset, length) in bytes of what the file system holds of this file, from SEEK_DATA."""
-        descriptor = self.file()
-        if descriptor is None:
-            return []
-        found, position = [], 0
-        while position < self.capacity:
-            try:
-                start = os.lseek(descriptor, position, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:  # nothing but a hole up to the end
-                    break
-                raise
-            position = min(os.lseek(descriptor, start, os.SEEK_HOLE), self.capacity)
-            found.append((start, position - start))
-        return found
+        """(offset, length) in bytes of what is held of this layer alone."""
+        return self.storage.extents()
 
     def allocated(self) -> int:
-        """Bytes that the file occupies."""
-        descriptor = self.file()
-        return 0 if descriptor is None else os.fstat(descriptor).st_blocks * 512
+        """Bytes that it occupies."""
+        return self.storage.allocated()
 
     def resize(self, capacity: int) -> None:
         self.capacity = capacity
-        descriptor = self.file()
-        if descriptor is not None:
-            os.ftruncate(descriptor, capacity)
+        self.storage.resize(capacity)
 
     def acquire(self) -> None:
         """Keep the file open, whatever becomes of the layer, until `release`."""
@@ -156,16 +108,14 @@ class Layer:
 
     def retire(self) -> None:
         """No longer part of the disk: its name is gone, its file is closed when the last read in flight has ended."""
-        self.path.unlink(missing_ok=True)
+        self.storage.remove()
         with self._guard:
             self._retired = True
             if not self._users:
                 self.close()
 
     def close(self) -> None:
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self.storage.close()
 
 
 class Pin:

@@ -286,7 +286,8 @@ class _Loader:
             delta = bool(saved["number"]) or bool(data["borrowed"])
             number = saved["number"]
             path = disk.place.path / f"{disk.name}-{number:06d}-delta.vmdk" if delta else disk.path_of(0)
-            layer = Layer(path, disk.capacity, number=number, cid=saved["cid"])
+            storage = None if delta else disk.base_storage()
+            layer = Layer(path, disk.capacity, number=number, cid=saved["cid"], storage=storage)
             if delta:
                 known = self.trusted and saved["blocks"] is not None
                 layer.blocks = BlockMap.from_text(saved["blocks"]) if known else BlockMap.of_bytes(layer.extents())

@@ -54,6 +54,7 @@ def _start(options: argparse.Namespace) -> Lab:
         guest=not options.no_guest,
         record=options.record,
         domain=options.domain,
+        luns=options.luns,
     )
 
 
@@ -67,5 +68,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", action="store_true", help="keep a raw image of every disk that a snapshot freezes")
     parser.add_argument("--domain", type=Path, help="join the domain whose accounts stand in this file (LoginBySSPI)")
     parser.add_argument("--stdinexit", action="store_true", help="end when standard input ends (the starter died)")
+    parser.add_argument("--luns", action="store_true", help="VMFS datastores lie on LUN images that san can read")
     parser.add_argument("--no-guest", action="store_true", help="no guest writes to the running VMs' disks")
     return parser

@@ -10,7 +10,9 @@ from pyVmomi import vim
 
 from engine.lab.definition import Definition
 from engine.lab.inventory import ComputeResource, Datacenter, Datastore, Folder, Network
+from engine.lab.lun_store import LunStore
 from engine.lab.vm import VM
+from engine.lab.vmfs.form import Version
 
 if TYPE_CHECKING:
     from engine.lab.vsphere import VSphere
@@ -51,6 +53,15 @@ class Site:
         return vm
 
 
-def add_datastore(vsphere: VSphere, name: str, datacenter: Any, kind: Any = "VMFS", capacity: int = 2 << 40) -> Any:
-    """A datastore in a directory of its own below the state."""
-    return Datastore(vsphere, name, datacenter, vsphere.state / "datastores" / name, kind=kind, capacity=capacity)
+def add_datastore(
+    vsphere: VSphere, name: str, datacenter: Any, kind: Any = "VMFS", *, version: Version = 6, luns: int = 1
+) -> Any:
+    """A datastore in a directory of its own below the state. In a lab with LUNs, a VMFS one has so many, and a volume
+    of this version on them."""
+    store = None
+    if kind == "VMFS" and vsphere.san_devices is not None:
+        names = tuple(f"naa.6{vsphere.stable_uuid(f'device {name} {number}').hex[:31]}" for number in range(luns))
+        store = LunStore(vsphere.state / "luns" / name, vsphere.san_devices, name, names, version)
+        vsphere.luns.append(store)
+    root = vsphere.state / "datastores" / name
+    return Datastore(vsphere, name, datacenter, root, kind=kind, capacity=2 << 40, luns=store)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyVmomi import vim
 
-from engine.lab.disks import Disk
-from engine.lab.layers import Layer
-
 if TYPE_CHECKING:
+    from engine.lab.disks import Disk
+    from engine.lab.layers import Layer
     from engine.lab.vm import VM
 
 Layout = vim.vm.FileLayoutEx
@@ -85,7 +84,7 @@ def make_files(vm: VM) -> None:
         with disk.lock:
             disk.place.path.mkdir(parents=True, exist_ok=True)
             for layer in disk.layers:
-                layer.file(create=True)
+                layer.create()
                 (disk.place.path / disk.descriptor_name(layer)).write_text(descriptor(disk, layer), "utf-8")
 
 

@@ -89,6 +89,8 @@ class VSphere(Registry):
         self.service_tickets = ServiceTickets()
         self.unregistered: dict[str, Any] = {}  # VMs taken out of the inventory, by the path of their .vmx
         self.loose_disks: dict[str, Any] = {}  # disks that no VM has but whose files exist, by the path of their .vmdk
+        self.san_devices: Path | None = None  # directory of links to the datastores' LUNs, in a lab that has any
+        self.luns: list[Any] = []
         self.persistence: Any = None  # saves what changes (set once the state has been loaded)
         self.domain: Any = None  # accepts the tokens of LoginBySSPI where the server is joined to a domain
         self.recorder: Any = None  # takes the raw image of every disk that a snapshot freezes (record=True)

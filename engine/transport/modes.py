@@ -32,10 +32,13 @@ _TABLE = (
         encrypted=False,
         random_access=True,
         meaning="The proxy reads the datastore's LUN itself, past the ESXi hosts.",
-        needs="a physical proxy to which the LUNs of the VMFS datastores are presented",
-        privileges=("VirtualMachine.Provisioning.DiskRandomRead",),
-        limits=("VMFS datastores on block storage only: not NFS, vSAN or vVols",),
-        unavailable="not in this version: reading VMFS from the LUN has its own issue. Choose nbdssl, nbd or https.",
+        needs="a proxy to which the LUNs of the VMFS datastores are presented, and TCP 902 from it to the ESXi hosts, "
+        "with which samples are compared",
+        privileges=_NFC_PRIVILEGES,
+        limits=(
+            "VMFS datastores on block storage only: not NFS, vSAN or vVols",
+            "not encrypted VMs, raw device mappings, or VMs with snapshots of their own",
+        ),
     ),
     Mode(
         name="nbd",

@@ -26,7 +26,8 @@ class SkipReason:
 @dataclass(frozen=True)
 class Disk:
     """Sizes in bytes. `allocated` counts the files of the disk's chain on the datastore; None where the server tells
-    no size. `backing`: flat, sparse, sesparse, rdm-virtual, rdm-physical or other."""
+    no size. `backing`: flat, sparse, sesparse, rdm-virtual, rdm-physical or other. `delta`: its file holds only
+    what was written since a snapshot."""
 
     key: int
     name: str
@@ -41,6 +42,7 @@ class Disk:
     thin: bool | None
     change_id: str | None
     skip: SkipReason | None
+    delta: bool = False
 
 
 # Prefixes of controller type names, in VMware's spelling, and of the bus in a .vmx file.
@@ -124,6 +126,7 @@ def _disk(device: Device, controller: Device | None, allocated: Mapping[int, int
         thin=backing.get("thinProvisioned"),
         change_id=backing.get("changeId") or None,
         skip=_skip(backing, kind, controller),
+        delta=bool(backing.get("parent")),
     )
 
 

@@ -34,7 +34,7 @@ BACKUP_PRIVILEGES: dict[str, tuple[Need, ...]] = {
     "nbdssl": (Need("vm", _NFC),),
     "https": (Need("vm", ("VApp.Export",)),),
     "hotadd": (Need("proxy", _HOTADD), Need("vm", _HOTADD)),
-    "san": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomRead",)),),
+    "san": (Need("vm", _NFC),),
     "restore in place": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomAccess",)),),
     "restore one disk": (
         Need("vm", ("VirtualMachine.Config.AddNewDisk", "VirtualMachine.Config.RemoveDisk")),

@@ -353,7 +353,7 @@ def test_a_bug_in_one_part_of_the_cleanup_does_not_spare_the_others(proxy, monke
         if isinstance(event, StageStarted) and event.stage == "export":
             inject(proxy, "nfc.read", phase="data", action="fault", fault="FileFault", last=0)
 
-    monkeypatch.setattr("engine.flow.nfc_exporter.NfcExporter.abort", lambda self: 1 / 0)
+    monkeypatch.setattr("engine.flow.source_exporter.SourceExporter.abort", lambda self: 1 / 0)
     proxy.on_event.append(strike)
     outcome = proxy.backup()
     assert outcome.state is ResultState.FAILURE

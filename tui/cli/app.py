@@ -40,6 +40,7 @@ _COMMANDS = {
     "retain": ("tui.cli.points_commands:retain", "Remove the points that no KEEP_ option keeps, and say why."),
     "reconcile": ("tui.cli.reconcile_command:reconcile", "What dead jobs left behind: show it, and take it away."),
     "trust": ("tui.cli.trust_commands:trust", "The certificates that were approved: list, approve, forget."),
+    "san": ("tui.cli.san_command:san", "Which datastores san may read, and which it was caught wrong on."),
     "config": ("tui.cli.config_commands:config", "The configuration file, and the password that belongs to it."),
     "completion": ("tui.cli.completion_command:completion", "Print the completion script for bash, zsh or fish."),
     "lab": ("tui.cli.lab:lab", "Run the embedded vSphere alone, for govc and rehearsals."),

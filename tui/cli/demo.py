@@ -51,7 +51,7 @@ def demo(
     headless
         Without the console: one whole backup, told line by line. So is any demo that has no terminal.
     transport
-        How disk data comes: nbd, nbdssl or https.
+        How disk data comes: san, nbd, nbdssl or https. With san a new lab's VMFS datastores lie on LUNs.
     keep
         Directory for the lab and the restore point. Default: a new one in the temporary directory.
     loglevel
@@ -79,7 +79,7 @@ def _console(directory: Path) -> int:
 
 
 def _headless(screen: Screen, settings: Settings, directory: Path) -> int:
-    with LabProcess(directory / "lab") as lab:
+    with LabProcess(directory / "lab", luns=settings.TRANSPORT_MODE == "san") as lab:
         screen.line(f"It answers at {lab.url}; backing up its VM {DEMO_VM}.", "dim")
         return _backup(screen, settings.but(**lab.settings()), lab)
 

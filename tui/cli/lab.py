@@ -16,6 +16,7 @@ def lab(
     record: Annotated[bool, Parameter(negative=())] = False,
     guest: bool = True,
     domain: Path | None = None,
+    luns: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Run an embedded vSphere on the loopback interface until it gets SIGTERM or Ctrl-C.
 
@@ -39,6 +40,9 @@ def lab(
         Let the running VMs keep writing to their disks.
     domain
         Join the domain whose accounts stand in this file, one DOMAIN:USER:PASSWORD a line: LoginBySSPI works then.
+    luns
+        VMFS datastores lie on LUN images, whose links by identity are in the directory that the JSON line names
+        `san_devices`: SAN_DEVICES of a backup over san. Decided when the state directory is new.
     """
     from engine.lab.runner import main  # noqa: PLC0415 - the lab is heavy, and only this command needs it
 
@@ -47,5 +51,6 @@ def lab(
     arguments += ["--esx"] if esx else []
     arguments += ["--record"] if record else []
     arguments += [] if guest else ["--no-guest"]
+    arguments += ["--luns"] if luns else []
     arguments += ["--domain", str(domain)] if domain else []
     return main(arguments)

@@ -27,8 +27,9 @@ class LabProcess:
     process be killed, the lab sees its standard input end, and ends too.
     """
 
-    def __init__(self, state: Path) -> None:
-        self.state = state.absolute()
+    def __init__(self, state: Path, *, luns: bool = False) -> None:
+        """`luns`: its VMFS datastores lie on LUNs that can be read over san."""
+        self.state, self._luns = state.absolute(), luns
         self.password_file = self.state / "password.txt"
         self._facts: dict[str, Any] = {}
         self._process: subprocess.Popen[str] | None = None
@@ -37,7 +38,8 @@ class LabProcess:
         self.state.mkdir(parents=True, exist_ok=True)
         with (self.state / "lab.log").open("w") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "engine.lab", "--state", str(self.state), "--record", "--stdinexit"],
+                [sys.executable, "-m", "engine.lab", "--state", str(self.state), "--record", "--stdinexit"]
+                + (["--luns"] if self._luns else []),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -64,7 +66,9 @@ class LabProcess:
     def settings(self) -> dict[str, Any]:
         """The options that lead to this lab, by name; the password by way of its file, as in production."""
         address = urlsplit(self.url)
+        devices = self._facts["san_devices"]
         return {
+            **({"SAN_DEVICES": Path(devices)} if devices else {}),
             "HOST": address.hostname,
             "PORT": address.port,
             "USERNAME": self._facts["user"],

@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.lab.vmfs import lvm
 from engine.lab.vmfs.allocation import Numbers
@@ -69,16 +70,44 @@ class Volume:
         partitioned: bool = True,
     ) -> Volume:
         """Formats the files: `size` bytes, rounded up to 256 MiB a LUN. Identities are drawn from `seed`."""
-        chance = random.Random(repr(seed))
-        each = -(-size // lvm.PHYSICAL_EXTENT // len(paths)) or 1
-        extents = (max(each, -(-size // (lvm.PHYSICAL_EXTENT * len(paths)))),) * len(paths)
-        devices = tuple(chance.randbytes(16) for _ in paths)
-        group = lvm.Group(chance.randbytes(16), devices, extents, int(time.time()))
+        group = _group(len(paths), size, seed, int(time.time()))
         volume = cls(Luns(paths, group, partitioned=partitioned), version, label)
         volume.luns.format(volume.form)
-        volume._make_system_files()
+        volume._place_system_files()
+        for file in volume._system.values():
+            volume._put_descriptor(file)
+        volume._put_directory("")
         volume.flush()
         return volume
+
+    @classmethod
+    def reopen(
+        cls,
+        paths: Sequence[Path],
+        index: Mapping[str, Any],
+        *,
+        version: Version,
+        size: int,
+        label: str,
+        seed: object = None,
+        partitioned: bool = True,
+    ) -> Volume:
+        """What `create` with the same arguments made, and was written since. `index` is the volume's own."""
+        group = _group(len(paths), size, seed, index["seconds"])
+        volume = cls(Luns(paths, group, partitioned=partitioned), version, label)
+        volume._place_system_files()
+        volume.files = {path: File(*facts) for path, facts in index["files"].items()}
+        for file in volume.files.values():
+            volume._read_addresses(file)
+        volume._restore_numbers()
+        return volume
+
+    def index(self) -> dict[str, Any]:
+        """What `reopen` needs: where the descriptors are. The addresses of blocks are on the volume itself."""
+        files = {
+            path: [file.number, file.type, file.length, file.addressing, file.unit] for path, file in self.files.items()
+        }
+        return {"seconds": self.luns.group.seconds, "files": files}
 
     @property
     def uuid(self) -> str:
@@ -321,15 +350,56 @@ class Volume:
                 self._point(file, slot, self.form.file_block(self._blocks.take()))
             self.luns.write(self.form.block_number(file.addresses[slot]) * BLOCK, data[slot * BLOCK :][:BLOCK])
 
+    # -- what was there before
+    def _read_addresses(self, file: File) -> None:
+        """The tree below a descriptor, as it is on the volume."""
+        file.links, file.mode = (2, 0o40755) if file.type == DIRECTORY else (1, 0o600)
+        start, size = self.pointers_of(file.number), self.form.pointer_size
+        if file.addressing == RESIDENT:
+            at = self._descriptor_offset(file.number) + self.form.alignment + 512
+            file.resident = self.luns.read(at, file.length)
+            return
+        self._descend(file, file.levels, 0, self.luns.read(start, self.form.direct * size))
+        file.top = self._pointers(self.luns.read(start, self.form.direct * size))
+        file.blocks = len(file.addresses)
+
+    def _descend(self, file: File, level: int, first: int, table: bytes) -> None:
+        span = self.form.pointers_per_block
+        for index, address in self._pointers(table).items():
+            position = first * span + index
+            if not level:
+                file.addresses[position] = address
+                continue
+            file.tables[level, position] = address
+            offset = self._item_offset(self.form.pointer_pool, self.form.item_number(self.form.pointer_pool, address))
+            self._descend(file, level - 1, position, self.luns.read(offset, span * self.form.pointer_size))
+
+    def _pointers(self, table: bytes) -> dict[int, int]:
+        found = struct.unpack(f"<{len(table) // self.form.pointer_size}{self.form.pointer_code}", table)
+        return {index: address for index, address in enumerate(found) if address}
+
+    def _restore_numbers(self) -> None:
+        blocks: set[int] = set()
+        items: dict[int, set[int]] = {pool: set() for pool in self.form.pools}
+        for file in self.files.values():
+            held = file.addresses.values()
+            if file.addressing == IN_SUB_BLOCKS:
+                items[SUB_BLOCKS] |= {self.form.item_number(SUB_BLOCKS, address) for address in held}
+            else:
+                blocks |= {self.form.block_number(address) for address in held}
+            pool = self.form.pointer_pool
+            items[pool] |= {self.form.item_number(pool, address) for address in file.tables.values()}
+        self._blocks.restore(blocks, self._blocks.given)
+        self._numbers.restore({file.number for file in self.files.values()}, _RESERVED_DESCRIPTORS)
+        for pool, taken in items.items():
+            self._items[pool].restore(taken, 0)
+
     # -- system files
-    def _make_system_files(self) -> None:
+    def _place_system_files(self) -> None:
         for pool in (DESCRIPTORS, *(pool for pool in self.form.pools if pool != DESCRIPTORS)):
             self._system_file(pool, self._pool_size(pool))
         self._system_file(HEARTBEATS, self.form.first_block * BLOCK, range(self.form.first_block))
         self._system_file(FILE_BLOCK_FILE, len(file_block_file(self.form, self._blocks)[1]))
-        for file in self._system.values():
-            self._put_descriptor(file)
-        self._put_directory("")
 
     def _system_file(self, number: int, size: int, numbers: Iterable[int] = ()) -> None:
         file = self._system[number] = File(number, SYSTEM, size, FILE_BLOCKS)
@@ -365,3 +435,10 @@ class Volume:
 
     def close(self) -> None:
         self.luns.close()
+
+
+def _group(luns: int, size: int, seed: object, seconds: int) -> lvm.Group:
+    chance = random.Random(repr(seed))
+    extents = (-(-size // (lvm.PHYSICAL_EXTENT * luns)),) * luns
+    devices = tuple(chance.randbytes(16) for _ in range(luns))
+    return lvm.Group(chance.randbytes(16), devices, extents, seconds)

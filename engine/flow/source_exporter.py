@@ -1,8 +1,9 @@
-"""nbd and nbdssl: each frozen disk as a source that the image pipeline reads where there is data."""
+"""san, nbd and nbdssl: each frozen disk as a source that the image pipeline reads where there is data."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import TransportError
 from engine.extents import DiskSource, Extent, aligned, difference, intersection, total
@@ -20,26 +21,55 @@ from engine.image.sparse_header import GRAIN
 from engine.points.grain_hashes import ChainHashes
 from engine.points.naming import disk_file
 from engine.reporter import Reporter
-from engine.transport.nfc.source import Patience, open_nfc
 from engine.vsphere.disks import Disk
-from engine.vsphere.tickets import read_ticket
 
 
-class NfcExporter:
-    """Each disk is opened once to prove that it can be, and for its map; then again for its export: connections are
-    scarce on the host and must not wait idle for the disks before them."""
+class Sources(Protocol):
+    """Where one transport's disks come from."""
 
-    def __init__(self, job: JobContext, plan: Plan, transport: str, frozen: dict[int, Disk], report: Reporter) -> None:
-        self.transport = transport
+    transport: str
+    """san, nbd, nbdssl or hotadd."""
+
+    def probe(self, disk: Disk, report: Reporter) -> DiskSource:
+        """The disk, opened with as little as proves that it can be read, and read rightly. Raises TransportError and
+        what the transport raises."""
+        ...
+
+    def open(self, disk: Disk, report: Reporter) -> DiskSource:
+        """The disk, for all of its bytes."""
+        ...
+
+    def check_read(self, disk: Disk, source: DiskSource, report: Reporter) -> None:
+        """All was read: TransportError when it may not be what the disk held."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what is held for all disks. Safe twice."""
+        ...
+
+
+class SourceExporter:
+    """Each disk is opened once to prove that it can be, and for its map; then again for its export: what a transport
+    holds open (a host's connections) must not wait idle for the disks before."""
+
+    def __init__(
+        self, job: JobContext, plan: Plan, sources: Sources, frozen: dict[int, Disk], report: Reporter
+    ) -> None:
+        self.transport = sources.transport
+        self._sources = sources
         self._job, self._plan, self.frozen = job, plan, frozen
         self._maps: dict[int, Sequence[Extent]] = {}
-        for planned in plan.exported:
-            disk = frozen[planned.disk.key]
-            self._maps[disk.key] = self._map(disk, report.bind(disk=disk.name))
+        try:
+            for planned in plan.exported:
+                disk = frozen[planned.disk.key]
+                self._maps[disk.key] = self._map(disk, report.bind(disk=disk.name))
+        except BaseException:
+            sources.close()
+            raise
 
     def export(self, key: int, method: DiskMethod, directory: Path, report: Reporter) -> DiskOutcome:
         disk = self.frozen[key]
-        source = self._open(disk, report, self._job.settings.NFC_CONNECTIONS)
+        source = self._sources.open(disk, report)
         try:
             audited, alarm = 0, ""
             if method.links:
@@ -51,6 +81,7 @@ class NfcExporter:
                     method = DiskMethod(alarm, distrusted=tracking_of(disk.change_id))
                     require_allowed(self._job.settings, disk.name, method)
             done = self._export(source, disk, method, directory, report)
+            self._sources.check_read(disk, source, report)
         finally:
             source.close()
         return replace(done, read=done.read + audited, audited=audited, alarm=alarm)
@@ -104,13 +135,13 @@ class NfcExporter:
         return found
 
     def finish(self) -> None:
-        """Nothing is held between disks."""
+        self._sources.close()
 
     def abort(self) -> None:
-        """Nothing is held between disks."""
+        self._sources.close()
 
     def _map(self, disk: Disk, report: Reporter) -> Sequence[Extent]:
-        source = self._open(disk, report, connections=1)
+        source = self._sources.probe(disk, report)
         try:
             if source.capacity != disk.capacity:
                 raise TransportError(
@@ -122,17 +153,3 @@ class NfcExporter:
             source.close()
         report.api(f"{disk.file}: {total(extents):,} of {disk.capacity:,} bytes allocated, {len(extents)} extents")
         return extents
-
-    def _open(self, disk: Disk, report: Reporter, connections: int) -> DiskSource:
-        settings, job = self._job.settings, self._job
-        return open_nfc(
-            lambda: read_ticket(job.session, self._plan.vm.moref),
-            disk.file,
-            encrypted=self.transport == "nbdssl",
-            connections=connections,
-            buffer=settings.NFC_BUFFER,
-            requests=settings.NFC_REQUESTS,
-            report=report,
-            cancel=job.cancel,
-            patience=Patience(timeout=settings.HTTP_TIMEOUT),
-        )

@@ -1,0 +1,106 @@
+"""san: disks read from the LUNs, and the doubts that go with it (facts/storage.md 1.6)."""
+
+from collections.abc import Sequence
+
+from engine.errors import TransportError
+from engine.extents import DiskSource
+from engine.flow.job_context import JobContext
+from engine.flow.nfc_sources import NfcSources
+from engine.flow.plan import Plan
+from engine.flow.san_trust import SanTrusts
+from engine.flow.san_unsuitable import refuse
+from engine.reporter import Reporter
+from engine.transport.block_device import BlockDevice
+from engine.transport.san.comparison import EACH_RUN, FIRST_USE, first_difference
+from engine.transport.san.lun_lookup import DatastoreLuns, LunExtent, open_devices, read_volume
+from engine.transport.san.source import SanSource
+from engine.vsphere.datastores import Datastore, datastores_of
+from engine.vsphere.disks import Disk
+
+
+class SanSources:
+    """Of one VM. The devices of each datastore are opened once, for all disks."""
+
+    transport = "san"
+
+    def __init__(self, job: JobContext, plan: Plan) -> None:
+        self._job, self._vm = job, plan.vm
+        self._datastores = datastores_of(job.session, plan.vm.moref)
+        self._devices: dict[str, tuple[BlockDevice, ...]] = {}
+        self._probed: dict[str, SanSource] = {}
+        self._trusts = SanTrusts(job.state)
+        self._witnesses = NfcSources(job, plan.vm.moref, "nbdssl")
+
+    def probe(self, disk: Disk, report: Reporter) -> DiskSource:
+        """Compared with what the host sends of the same disk: much on a datastore's first use, a sample later."""
+        datastore = self._suitable(disk)
+        source = self._source(disk, datastore, report)
+        self._compare(disk, datastore, source, report)
+        self._probed[disk.file] = source
+        return source
+
+    def open(self, disk: Disk, report: Reporter) -> DiskSource:
+        """What was probed, if it still lies there."""
+        source = self._probed[disk.file]
+        source.check_map("before it was read")
+        return source
+
+    def check_read(self, disk: Disk, source: DiskSource, report: Reporter) -> None:
+        assert isinstance(source, SanSource)
+        source.check_map()
+        report.step(f"{disk.file} still lies where it lay on its LUNs.")
+
+    def close(self) -> None:
+        for devices in self._devices.values():
+            for device in devices:
+                device.close()
+        self._devices, self._probed = {}, {}
+
+    def _suitable(self, disk: Disk) -> Datastore:
+        """TransportError with the reason why the disk can't be read from the LUN, and what would."""
+        datastore = self._datastores.get(disk.datastore)
+        refuse(self._vm, disk, datastore)
+        assert datastore is not None
+        trust = self._trusts.of(datastore.uuid, datastore.name)
+        if trust.mismatch:
+            raise TransportError(
+                f"san is disabled for {datastore.name}, whose LUN told other bytes than the host. {trust.mismatch}",
+                hint=f"When the cause is found: vcb san --trust '{datastore.name}'. Until then use nbdssl.",
+            )
+        return datastore
+
+    def _source(self, disk: Disk, datastore: Datastore, report: Reporter) -> SanSource:
+        luns = DatastoreLuns(datastore.name, datastore.uuid, tuple(LunExtent(*extent) for extent in datastore.extents))
+        devices = self._opened(luns, report)
+        source = SanSource(disk.file, devices, lambda: read_volume(luns, devices), pause=self._job.cancel.wait)
+        report.api(f"{disk.file}: {len(source.map.extents)} extents on {', '.join(str(d.path) for d in devices)}")
+        return source
+
+    def _opened(self, luns: DatastoreLuns, report: Reporter) -> Sequence[BlockDevice]:
+        devices = self._devices.get(luns.uuid)
+        if devices is None:
+            devices = self._devices[luns.uuid] = open_devices(luns, self._job.settings.SAN_DEVICES)
+            for extent, device in zip(luns.extents, devices, strict=True):
+                cached = "" if device.direct else ", through the page cache: its file system knows no O_DIRECT"
+                report.step(f"{luns.name}: LUN {extent.name} is {device.path}{cached}.")
+        return devices
+
+    def _compare(self, disk: Disk, datastore: Datastore, source: SanSource, report: Reporter) -> None:
+        trust = self._trusts.of(datastore.uuid, datastore.name)
+        witness = self._witnesses.probe(disk, report)
+        try:
+            blocks = EACH_RUN if trust.verified else FIRST_USE
+            at, compared = first_difference(source, witness, blocks, self._job.cancel)
+        finally:
+            witness.close()
+        if at is not None:
+            what = f"{disk.file} differs at byte {at:,} between the LUN and nbdssl"
+            self._trusts.mismatched(trust, what)
+            raise TransportError(
+                f"{what}: nothing read over san from {datastore.name} can be believed, so san is disabled for it.",
+                hint=f"Report this datastore's VMFS version. Use nbdssl; vcb san --trust '{datastore.name}' allows san "
+                "again.",
+            )
+        self._trusts.verified(trust)
+        use = "in this run" if trust.verified else "on this datastore's first use"
+        report.step(f"{disk.file}: {compared:,} bytes compared with nbdssl {use}: all equal.")

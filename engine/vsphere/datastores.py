@@ -1,0 +1,34 @@
+"""The datastores of a VM: of what kind they are, and which LUNs a VMFS datastore lies on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.vsphere.properties import Ref, get, get_one
+from engine.vsphere.session import Session
+
+_INFO = ("name", "summary.type", "info")
+
+
+@dataclass(frozen=True)
+class Datastore:
+    """`kind` as vCenter spells it: VMFS, NFS, NFS41, vsan, VVOL, PMEM. `uuid` and `extents` (canonical name of the LUN
+    and partition, in the volume's order) are told of VMFS only."""
+
+    name: str
+    kind: str
+    uuid: str = ""
+    extents: tuple[tuple[str, int], ...] = ()
+
+
+def datastores_of(session: Session, vm_moref: str) -> Mapping[str, Datastore]:
+    """By name, which is unique among the datastores of one VM."""
+    refs = get_one(session, Ref("VirtualMachine", vm_moref), ["datastore"]).get("datastore", ())
+    rows = get(session, refs, _INFO)
+    return {row["name"]: _datastore(row) for row in rows.values()}
+
+
+def _datastore(row: Mapping[str, Any]) -> Datastore:
+    volume = (row.get("info") or {}).get("vmfs") or {}
+    extents = tuple((extent["diskName"], extent["partition"]) for extent in volume.get("extent", ()))
+    return Datastore(row["name"], row.get("summary.type", ""), volume.get("uuid", ""), extents)
