@@ -52,7 +52,7 @@ COMMANDS: tuple[Command, ...] = (
             (str(int(level)),),
             method="level",
             argument=int(level),
-            footer="0-6 Level" if level == LogLevel.STAGE else "",
+            footer="All" if level == LogLevel.WIRE else "",
         )
         for level in LogLevel
     ),

@@ -113,7 +113,7 @@ class JobTable(Widget, can_focus=False):
     def _widths(self) -> tuple[int, ...]:
         """Of the columns; on a narrow terminal states are cut short, their sign stays."""
         wide = self.size.width >= 100
-        return (28 if wide else 14, 14, 11, 8, 24 if wide else 12, 13, 13)
+        return (25 if wide else 14, 14, 11, 8, 18 if wide else 12, 13, 13)
 
     def _laid_out(self, cells: tuple[str, ...]) -> str:
         return " ".join(fit(cell, width) for cell, width in zip(cells, self._widths, strict=True))
