@@ -19,7 +19,7 @@ def note(row: JobRow, window: LogWindow, glyphs: Glyphs) -> str:
 
 def _shown(row: JobRow, window: LogWindow) -> Iterator[str]:
     shown = window.shown
-    recorded = f" of {row.loglevel}" if row.loglevel != shown.level else ""
+    recorded = f" (records {row.loglevel})" if row.loglevel != shown.level else ""
     yield f"level {shown.level}{recorded}"
     if shown.part:
         yield clean(row.vms[shown.part - 1])
