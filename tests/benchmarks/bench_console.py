@@ -183,9 +183,9 @@ BENCHMARKS = (
     Benchmark(
         "console-bytes",
         {
-            "console-tab-bytes": Target(0.333, "bytes of a Tab, by Textual's own for the same screens"),
-            "console-row-bytes": Target(0.333, "bytes of a moved row, by Textual's own"),
-            "console-page-bytes": Target(0.333, "bytes of a PgDn, by Textual's own"),
+            "console-tab-bytes": Target(1 / 3, "bytes of a Tab, by Textual's own for the same screens"),
+            "console-row-bytes": Target(1 / 3, "bytes of a moved row, by Textual's own"),
+            "console-page-bytes": Target(1 / 3, "bytes of a PgDn, by Textual's own"),
         },
         byte_ratios,
     ),

@@ -31,7 +31,7 @@ class Sent:
         """Draws whole rows from the top; returns what was sent."""
         self.data = ""
         strips = [[Strip([Segment(row)] if isinstance(row, str) else row)] for row in rows]
-        self.line.paint(LayoutUpdate(strips, Region(0, 0, self.line.size[0], len(rows))), (0, 0))  # type: ignore[arg-type]
+        self.line.paint(LayoutUpdate(strips, Region(0, 0, self.line.size[0], len(rows))), None)  # type: ignore[arg-type]
         return self.data
 
 
@@ -44,19 +44,19 @@ def test_what_has_not_changed_costs_nothing() -> None:
 def test_only_the_changed_cells_are_sent() -> None:
     sent = Sent()
     sent.rows("one two three".ljust(20))
-    assert sent.rows("one TWO three".ljust(20)) == "\x1b[4CTWO\r" + ASK
+    assert sent.rows("one TWO three".ljust(20)) == "\x1b[1;5HTWO" + ASK
 
 
 def test_a_short_gap_is_drawn_again_rather_than_jumped_over() -> None:
     sent = Sent()
     sent.rows("a b c".ljust(20))
-    assert sent.rows("A b C".ljust(20)) == "A b C\r" + ASK
+    assert sent.rows("A b C".ljust(20)) == "\rA b C" + ASK
 
 
 def test_blanks_to_the_end_of_the_line_are_erased() -> None:
     sent = Sent()
     sent.rows("x" * 20)
-    assert sent.rows("xx".ljust(20)) == "\x1b[2C\x1b[K\r" + ASK
+    assert sent.rows("xx".ljust(20)) == "\x1b[1;3H\x1b[K" + ASK
 
 
 def test_long_blanks_within_a_line_are_erased_where_erasing_keeps_the_colour() -> None:
@@ -138,3 +138,12 @@ def test_links_are_opened_and_closed() -> None:
     link = pens.of(Style(link="https://example.org"))
     assert pens.change(0, link) == "\x1b]8;;https://example.org\x1b\\"
     assert pens.change(link, 0) == "\x1b]8;;\x1b\\"
+
+
+def test_a_blank_needs_no_pen_of_its_own() -> None:
+    grey = Style(color="#888888", bgcolor="#101010")
+    sent = Sent()
+    data = sent.rows(
+        [Segment("a", grey), Segment("  ", Style(color="#ff0000", bgcolor="#101010")), Segment("b" * 17, grey)]
+    )
+    assert "a  b" in data

@@ -28,13 +28,12 @@ class Tmux:
         self._terminal, self._seen = Replay(80, 24), 0
 
     def visible(self) -> list[list[tuple[object, ...]]]:
-        """The screen once it stands still; of blanks only what is seen, since erased ones have no foreground."""
+        """The screen once it stands still."""
         self.lab.settle(0.4)
         data = bytes(self.lab.output[self._seen :])
         self._seen += len(data)
         self._terminal.feed(data.decode())
-        rows = [self._terminal.row(y) for y in range(24)]
-        return [[(" ", cell[2]) if cell[0] == " " and not cell[7] else cell for cell in row] for row in rows]
+        return [self._terminal.row(y) for y in range(24)]
 
     def close(self) -> None:
         subprocess.run([*self._tmux, "kill-server"], check=False)

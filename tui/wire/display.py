@@ -65,6 +65,9 @@ class LineApp(App[ReturnType]):
         driver.line.resize(*size)
         return update if isinstance(update, LayoutUpdate) else screen._compositor.render_full_update()
 
-    def _cursor(self) -> tuple[int, int]:
+    def _cursor(self) -> tuple[int, int] | None:
+        """Where the hidden cursor is to stand, if it matters: input methods look for it where one types."""
+        if not hasattr(self.focused, "cursor_blink"):
+            return None
         x, y = self.screen.outer_size.clamp_offset(self.cursor_position)
         return x, y

@@ -52,7 +52,7 @@ class LineDriver(SturdyInputDriver):
 
     # -- repaints
 
-    def paint(self, update: "CompositorUpdate | None", cursor: tuple[int, int]) -> None:
+    def paint(self, update: "CompositorUpdate | None", cursor: tuple[int, int] | None) -> None:
         """Takes a repaint; without one, what is held may go if it is its time."""
         if update is not None:
             self.line.paint(update, cursor)

@@ -33,9 +33,9 @@ class Encoder:
     def forget(self) -> None:
         self._x = self._y = self._pen = None
 
-    def encode(self, shown: Cells, wanted: Cells, rows: Iterable[int], cursor: tuple[int, int]) -> str:
+    def encode(self, shown: Cells, wanted: Cells, rows: Iterable[int], cursor: tuple[int, int] | None) -> str:
         """The bytes that turn these rows of `shown` into those of `wanted`, in order; "" when nothing differs. `shown`
-        is brought up to date; the cursor ends at `cursor` (x, y), where input methods open their windows."""
+        is brought up to date. With `cursor` (x, y) the cursor ends there, where input methods open their windows."""
         self._out, self._width = [], wanted.width
         for y in sorted(rows):
             characters, looks = wanted.characters[y], wanted.pens[y]
@@ -46,7 +46,7 @@ class Encoder:
                     break
             shown.characters[y] = characters.copy()
             shown.pens[y] = looks.copy()
-        if self._out:
+        if self._out and cursor:
             self._move(*cursor)
         return "".join(self._out)
 
@@ -80,16 +80,18 @@ class Encoder:
         erase = end - tail >= _ERASE_LINE_FROM and self._pens.erasable(looks[-1])
         x, last = start, tail if erase else end
         while x < last:
-            stop = x + 1
-            while stop < last and looks[stop] == looks[x]:
-                stop += 1
             self._move(x, y)
-            self._change(looks[x])
+            if not self._is_ground(characters[x], looks[x]):
+                self._change(looks[x])
+            stop = x + 1
+            while stop < last and (looks[stop] == self._pen or self._is_ground(characters[stop], looks[stop])):
+                stop += 1
             self._write(characters[x:stop], x, y)
             x = stop
         if erase:
             self._move(tail, y)
-            self._change(looks[-1])
+            if not self._is_ground(" ", looks[-1]):
+                self._change(looks[-1])
             self._out.append("\x1b[K")
         return erase
 
@@ -127,6 +129,10 @@ class Encoder:
 
     def _pen_erases(self) -> bool:
         return self._pen is not None and self._pens.erasable(self._pen)
+
+    def _is_ground(self, character: str, look: int) -> bool:
+        """Whether a cell is a blank that the pen in hand draws as well as its own."""
+        return character == " " and self._pens.covers(self._pen, look)
 
     def _change(self, look: int) -> None:
         if look != self._pen:

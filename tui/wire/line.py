@@ -34,7 +34,7 @@ class Line:
         self._wanted = Cells(0, 0)
         self._shown = Cells(0, 0)
         self._held: set[int] = set()
-        self._cursor = (0, 0)
+        self._cursor: tuple[int, int] | None = None
         self.pacing = pacing
         self.synchronized = False
 
@@ -59,7 +59,7 @@ class Line:
         self._encoder.forget()
         self._held.update(range(self._shown.height))
 
-    def paint(self, update: CompositorUpdate, cursor: tuple[int, int]) -> None:
+    def paint(self, update: CompositorUpdate, cursor: tuple[int, int] | None) -> None:
         """Takes a repaint into the model, and sends what it changes if its time has come. The answer to a key sends no
         more than its own rows: what else is held waits for its own time."""
         rows = {y for x, y, strip in self._put(update)}

@@ -37,6 +37,8 @@ class Pens:
     def __init__(self, abilities: Abilities) -> None:
         self._abilities = abilities
         self._pens = [Pen()]
+        self._grounds = [Pen()]
+        """What is seen of a blank drawn with each pen: its background, where nothing else of it shows."""
         self._numbers = {Pen(): PLAIN}
         self._of_style: dict[Style, int] = {}
         self._changes: dict[tuple[int | None, int], str] = {}
@@ -47,10 +49,7 @@ class Pens:
             return PLAIN
         number = self._of_style.get(style)
         if number is None:
-            pen = self._pen(style)
-            number = self._numbers.setdefault(pen, len(self._pens))
-            if number == len(self._pens):
-                self._pens.append(pen)
+            number = self._number(self._pen(style))
             if len(self._of_style) > 20_000:  # styles with ever new meta data
                 self._of_style.clear()
             self._of_style[style] = number
@@ -61,6 +60,10 @@ class Pens:
         look = self._pens[pen]
         return not (look.attributes & _INKED or look.link) and (not look.background or self._abilities.erases_in_colour)
 
+    def covers(self, pen: int | None, blank: int) -> bool:
+        """Whether a blank of look `blank` may as well be drawn with `pen`."""
+        return pen is not None and self._grounds[pen] == self._grounds[blank]
+
     def change(self, old: int | None, new: int) -> str:
         """What to send so that the terminal draws with `new`; `old` None: nobody knows what it draws with."""
         key = (old, new)
@@ -68,6 +71,14 @@ class Pens:
         if codes is None:
             codes = self._changes[key] = self._change(None if old is None else self._pens[old], self._pens[new])
         return codes
+
+    def _number(self, pen: Pen) -> int:
+        number = self._numbers.setdefault(pen, len(self._pens))
+        if number == len(self._pens):
+            self._pens.append(pen)
+            inked = pen.attributes & _INKED or pen.link
+            self._grounds.append(pen if inked else Pen(background=pen.background))
+        return number
 
     def _pen(self, style: Style) -> Pen:
         bits = sum(1 << bit for bit, name in enumerate(_ATTRIBUTES) if getattr(style, name))

@@ -35,13 +35,13 @@ def main(machines: int, state: str) -> None:
             self.call_after_refresh(self._load)
 
         def _load(self) -> None:
-            feed = self.main_screen.panes["inventory"].feed
+            feed = self.main_screen.panes["inventory"].feed  # type: ignore[attr-defined]
             feed._take(Status(state="live", since=0, vcenter="vc01", host="vc01.example.org"))
             feed._take(Rows(rows=PLACES))
             for first in range(0, machines, 250):
                 feed._take(Rows(rows=tuple(map(machine, range(first, min(machines, first + 250))))))
 
-    Loaded(Settings.of(), profile=profile).run()
+    Loaded(Settings.of(), profile=profile).run()  # type: ignore[call-arg]
 
 
 if __name__ == "__main__":
