@@ -22,10 +22,16 @@ _PIECE = 1 << 16
 
 
 class InventoryFeed:
-    """Lives in the console's event loop. `changed` is called with what became different since the last call."""
+    """Lives in the console's event loop. `changed` is called with what became different since the last call,
+    through `when_clear` (tui.wire.display): on a busy line not before it is free."""
 
-    def __init__(self, model: InventoryModel, changed: Callable[[Change], None]) -> None:
-        self._model, self._changed = model, changed
+    def __init__(
+        self,
+        model: InventoryModel,
+        changed: Callable[[Change], None],
+        when_clear: Callable[[Callable[[], None]], None] = lambda repaint: repaint(),
+    ) -> None:
+        self._model, self._changed, self._when_clear = model, changed, when_clear
         self._process: InventoryProcess | None = None
         self._rest = b""
         self._pending: Change | None = None
@@ -117,7 +123,7 @@ class InventoryFeed:
         change = self._model.apply(message)  # type: ignore[arg-type]
         if self._pending is None:
             self._pending = change
-            asyncio.get_running_loop().call_later(_TICK, self._tick)
+            asyncio.get_running_loop().call_later(_TICK, self._when_clear, self._tick)
         else:
             self._pending.shape |= change.shape
             self._pending.status |= change.status

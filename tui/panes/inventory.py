@@ -1,5 +1,6 @@
 """The pane "Inventory": vCenter's VMs, live, and what a backup can be made of."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from textual import on
@@ -54,7 +55,7 @@ class InventoryPane(Pane):
         super().__init__()
         self.model = InventoryModel()
         self.tree_view = FlatTree(self.model)
-        self.feed = InventoryFeed(self.model, self._changed)
+        self.feed = InventoryFeed(self.model, self._changed, self._when_clear)
         self._state_line = Static("", id="inventory-state", markup=False)
         self._input = Input(id="inventory-words", compact=True)
         self._jumping = False
@@ -117,6 +118,9 @@ class InventoryPane(Pane):
         self._say_note()
 
     # What comes in
+
+    def _when_clear(self, repaint: Callable[[], None]) -> None:
+        self.app.when_clear(repaint)
 
     def _changed(self, change: Change) -> None:
         self.tree_view.show(change)

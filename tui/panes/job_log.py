@@ -104,6 +104,9 @@ class JobLogPane(Pane, can_focus=True):
         self.post_message(self._Fed())
 
     def on_job_log_pane__fed(self) -> None:
+        self.app.when_clear(self._take_news)
+
+    def _take_news(self) -> None:
         update = self._feed.take()
         if update.jobs is not None:
             self._take_jobs(update.jobs)
