@@ -129,8 +129,12 @@ def default_file(environ: Mapping[str, str] = os.environ) -> Path | None:
     machine's configuration directory (~/.config/vcb, /etc/xdg/vcb on Debian)."""
     if named := environ.get("VCB_CONFIG"):
         return Path(named)
+    candidates = (directory / name for directory in config_directories() for name in ("vcb.toml", "config.js"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def config_directories() -> list[Path]:
+    """Where configuration files are looked for, the user's own directory first."""
     import platformdirs  # noqa: PLC0415 - only here
 
-    directories = [platformdirs.user_config_path("vcb"), platformdirs.site_config_path("vcb"), Path("/etc/vcb")]
-    candidates = (directory / name for directory in directories for name in ("vcb.toml", "config.js"))
-    return next((path for path in candidates if path.is_file()), None)
+    return [platformdirs.user_config_path("vcb"), platformdirs.site_config_path("vcb"), Path("/etc/vcb")]

@@ -20,6 +20,12 @@ def masked(line: str) -> str:
     return redact(_SECRET.sub(rf"\1{MASK}", line))
 
 
+def covered(line: str) -> str:
+    """As `masked`, with a star for each hidden character: for an editor, where columns must stay what they are."""
+    shown = _SECRET.sub(lambda match: match[1] + "*" * len(match[2]), line)
+    return shown if redact(shown) == shown else "*" * len(line)
+
+
 def masked_finding(finding: Finding, line: str) -> Finding:
     """The finding about that line, with what the line hides hidden in its sentences too."""
     hidden = _SECRET.search(line)

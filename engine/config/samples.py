@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from engine.config.document import document_of
 from engine.config.option_types import ChoiceOption, Option
 from engine.config.options import OPTIONS
 from engine.config.toml_reading import section_key
@@ -86,6 +87,15 @@ def scenario(purpose: str, values: Mapping[str, str]) -> str:
         text = values.get(option.name, _SET.get(option.name, ""))
         parts.append(f"\n{_comment_toml(option.help)}{option.name} = {_toml_value(option, text)}\n")
     return "".join(parts)
+
+
+def without_secrets(data: bytes, file: Path) -> bytes:
+    """A configuration for another server: all of it but the secrets, which a copy would spread."""
+    document = document_of(data, file)
+    for name, option in OPTIONS.items():
+        if option.secret:
+            document = document.remove(name)
+    return document.to_bytes()
 
 
 def write(directory: Path | None = None) -> None:

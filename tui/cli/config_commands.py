@@ -13,6 +13,7 @@ _COMMANDS = {
     "undo": ("config_writing:undo", "Take the last save back."),
     "redo": ("config_writing:redo", "Take an undo back."),
     "forget": ("config_writing:forget", "Remove the kept earlier versions of a file."),
+    "test": ("config_test_command:try_connection", "Try the connection: certificate, login, version, privileges."),
     "password": ("password_command:password", "Keep the password in the keyring or in a file of mode 0600."),
 }
 
