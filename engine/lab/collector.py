@@ -248,8 +248,9 @@ class PropertyCollector(MO):
         with self.lab.cond:
             live = PropertyFilter(waiting, spec, partialUpdates)
             try:
-                for mo in live.selection().objects.values():  # InvalidProperty now, as a real server
-                    for path in live.properties.paths(mo) if live.properties.wants(mo) else ():
+                each_kind = {mo.vim: mo for mo in live.selection().objects.values() if live.properties.wants(mo)}
+                for mo in each_kind.values():  # InvalidProperty now, as a real server
+                    for path in live.properties.paths(mo):
                         mo.get(path)
             except vmodl.MethodFault:
                 self.lab.remove(live)
