@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +26,10 @@ class StateDirectory:
         """A random name made once: it tells this proxy's snapshots from another's."""
         path = self.root / "proxy-id"
         if not path.exists():
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_directory(self.root)
             candidate = path.with_suffix(f".{secrets.token_hex(4)}")
-            candidate.write_text(secrets.token_hex(8) + "\n")
+            with open(candidate, "x", opener=_private) as file:
+                file.write(secrets.token_hex(8) + "\n")
             try:
                 os.link(candidate, path)  # the first of two starters wins, and neither reads half a name
             except FileExistsError:
@@ -46,12 +48,39 @@ class StateDirectory:
 
     @property
     def locks(self) -> Path:
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)  # `parents` alone would give it the umask's mode
         path = self.root / "locks"
-        path.mkdir(mode=0o700, exist_ok=True)
+        private_directory(path)
         return path
 
 
 def new_job_id() -> str:
     """Sorts by time, unique on every proxy: `20261122T021503Z-3fa9c1`."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def private_directory(path: Path) -> None:
+    """Makes the directory and what is missing above it, for the owner only, whatever the umask: `parents` of mkdir
+    would give those above the umask's mode."""
+    if not path.parent.exists():
+        private_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def too_open(root: Path, *, deep: bool = True) -> list[tuple[Path, int]]:
+    """(path, mode) of what lies under the state directory, itself too, and is open to anybody but its owner. Symlinks
+    are not followed; what ends meanwhile is left out. Not `deep`: only the directory and what lies right in it, which
+    shuts or opens the rest."""
+    found: list[tuple[Path, int]] = []
+    for path in (root, *(root.rglob("*") if deep else root.glob("*"))):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            continue
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISLNK(status.st_mode) and mode & 0o077:
+            found.append((path, mode))
+    return found

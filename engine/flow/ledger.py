@@ -19,6 +19,7 @@ from typing import Any
 
 from engine.errors import BusyError
 from engine.process_identity import ProcessIdentity
+from engine.state_directory import private_directory
 
 FILE_NAME = "ledger.jsonl"
 
@@ -124,7 +125,7 @@ class Ledger:
         self._entries[entry.number] = entry
 
     def _open(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(self.path.parent)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,7 +34,7 @@ from engine.loglevel import LogLevel
 from engine.process_identity import ProcessIdentity
 from engine.reporter import Reporter, Volume
 from engine.secret import redact
-from engine.state_directory import StateDirectory
+from engine.state_directory import StateDirectory, too_open
 
 
 class Worker:
@@ -53,8 +53,7 @@ class Worker:
 
     def run(self) -> ResultState:
         """Until every part has ended, or has not begun before a cancel. Raises nothing."""
-        for sentence in ledger.left_behind(StateDirectory.default().jobs):
-            self._note(sentence, LogLevel.WARNING)
+        self._look_around(StateDirectory.default())
         numbers = range(1, len(self._request.subjects) + 1)
         with ThreadPoolExecutor(self._request.parallel, thread_name_prefix="part") as pool:
             list(pool.map(self._part, numbers))
@@ -65,6 +64,13 @@ class Worker:
         self._state.close()
         self._control.close()
         return state
+
+    def _look_around(self, state: StateDirectory) -> None:
+        """What every start tells: what dead jobs left, and what of ours others may look into."""
+        for sentence in ledger.left_behind(state.jobs):
+            self._note(sentence, LogLevel.WARNING)
+        for path, mode in too_open(state.root, deep=False):
+            self._note(f"{path} has mode {mode:04o}: it should be its owner's alone (chmod go= it).", LogLevel.WARNING)
 
     def cancel(self, why: str) -> None:
         """Every part undoes what it did, and none begins any more. Safe twice, and from any thread."""

@@ -18,7 +18,7 @@ import tomli_w
 from cryptography import x509
 
 from engine.errors import ConfigError
-from engine.state_directory import StateDirectory
+from engine.state_directory import StateDirectory, private_directory
 from engine.vsphere.trust import Pins, address, fingerprint, parse_thumbprint, peer_certificate
 
 FILE_NAME = "certificates.toml"
@@ -84,7 +84,7 @@ class Approvals:
         return True
 
     def _save(self, known: dict[str, Approval]) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(self.path.parent)
         fresh = self.path.with_suffix(f".{os.getpid()}.new")
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as file:

@@ -63,7 +63,7 @@ def survive(rig: Rig, transport: str, kills: int, capsys: pytest.CaptureFixture[
     moments = random.Random(f"{transport} {os.environ.get('VCB_KILL_SEED', '7')}")
     whole = seconds_of_a_backup(scene.settings)
     counts: Counter[str] = Counter()
-    for _ in range(kills):
+    while counts["killed"] < kills:
         counts["killed" if kill_after(scene.settings, moments.uniform(0, whole)) else "ended before"] += 1
         counts.update(scene.left())
         code = main(["reconcile", "--yes", "--json"])

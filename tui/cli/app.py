@@ -4,6 +4,7 @@
 they run: pyVmomi alone takes longer than all the rest.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,7 @@ _COMMANDS = {
     "verify": ("tui.cli.points_commands:verify", "Read points back from the medium and tell all that is wrong."),
     "retain": ("tui.cli.points_commands:retain", "Remove the points that no KEEP_ option keeps, and say why."),
     "reconcile": ("tui.cli.reconcile_command:reconcile", "What dead jobs left behind: show it, and take it away."),
+    "doctor": ("tui.cli.doctor_command:doctor", "What a backup will need, looked at before; and the role for vCenter."),
     "trust": ("tui.cli.trust_commands:trust", "The certificates that were approved: list, approve, forget."),
     "san": ("tui.cli.san_command:san", "Which datastores san may read, and which it was caught wrong on."),
     "config": ("tui.cli.config_commands:config", "The configuration file, and the password that belongs to it."),
@@ -70,6 +72,8 @@ def application() -> App:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command line and returns the exit code; `arguments` default to the process's."""
     safe_streams()
+    if arguments is None:
+        os.umask(0o077)  # a process of our own: what it writes (state, staging, restored disks) is its owner's alone
     words = list(sys.argv[1:] if arguments is None else arguments)
     know_misplaced(words)
     as_json = "--json" in words
