@@ -13,7 +13,9 @@ from engine.jobs.request import Act, Request
 from engine.state_directory import StateDirectory, new_job_id
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload([__name__, "engine.flow.job", "engine.flow.nfc_exporter", "engine.flow.lease_exporter"])
+_FORKS.set_forkserver_preload(
+    [__name__, "engine.flow.job", "engine.flow.source_exporter", "engine.flow.lease_exporter"]
+)
 
 
 def start_worker(settings, spec: str = "name:web01") -> BaseProcess:

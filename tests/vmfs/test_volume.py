@@ -132,7 +132,7 @@ def test_addresses_with_bits_of_no_certain_meaning_are_refused(tmp_path: Path, v
 
 def _pointer(volume: Volume, number: int, slot: int, address: int) -> tuple[int, bytes]:
     size = volume.form.pointer_size
-    start = volume.pointers_of(number)
+    start = volume.space.pointers_of(number)
     return start + slot * size, address.to_bytes(size, "little")
 
 
