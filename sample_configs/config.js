@@ -297,6 +297,19 @@ TRANSPORT_MODE="nbdssl";
 // FULL_EVERY="14";
 
 /*
+ * Points in a chain from which on vcb retain merges: a point that no KEEP_
+ * option keeps, and that stays only because a newer one needs it, becomes
+ * part of that one. 0 never merges. With FULL_EVERY 0 production is read
+ * whole only once.
+ * Allowed: a whole number from 0 to 1000 points.
+ * Default: 0 points
+ * Costs: A merge reads and writes the images of its points, and needs room
+ * for the result beside them.
+ * Not an option of VCB.
+ */
+// CHAIN_LENGTH="0";
+
+/*
  * Share of the blocks that CBT calls unchanged which each incremental run
  * reads all the same, chosen by chance, and compares with the restore point
  * before. One difference: alarm, and the whole disk is read. 0% trusts CBT

@@ -314,6 +314,17 @@ class Settings:
         cost="Fewer fulls take less time and space, and make longer chains: one damaged point spoils "
         "all that follow in it.",
     )
+    CHAIN_LENGTH = IntOption(
+        0,
+        "Points in a chain from which on vcb retain merges: a point that no KEEP_ option keeps, and that stays only "
+        "because a newer one needs it, becomes part of that one. 0 never merges. With FULL_EVERY 0 production is read "
+        "whole only once.",
+        least=0,
+        most=1000,
+        unit="points",
+        section="Changed blocks",
+        cost="A merge reads and writes the images of its points, and needs room for the result beside them.",
+    )
     CBT_AUDIT = ShareOption(
         0.005,
         "Share of the blocks that CBT calls unchanged which each incremental run reads all the same, chosen by "

@@ -46,8 +46,8 @@ class DiskMethod:
 
     @property
     def chain(self) -> int:
-        """Points that hold the disk together, this one counted."""
-        return len(self.links) + 1
+        """One more than the parent's, whose count may be larger than its chain is after merges."""
+        return self.links[0].disk.chain + 1 if self.links else 1
 
     @property
     def parent(self) -> Parent | None:
@@ -108,14 +108,14 @@ class Methods:
         """The chain that an incremental of `disk` goes on. Raises ImageError with the reason why there is none."""
         if doubt := next(self._doubts(disk, newest), ""):
             raise ImageError(doubt)
-        every = self.job.settings.FULL_EVERY
-        if every and newest.disk.chain >= every:
-            raise ImageError(f"Its chain has {newest.disk.chain} points, and FULL_EVERY is {every}.")
         try:
             links = chain_of(newest)
             _prove_chain(links)
         except ImageError as error:
             raise ImageError(f"{newest.name} can't be built on: {error.sentence}") from error
+        every = self.job.settings.FULL_EVERY
+        if every and len(links) >= every:
+            raise ImageError(f"Its chain has {len(links)} points, and FULL_EVERY is {every}.")
         return links
 
     def _settled(self, planned: DiskMethod, frozen: Disk, snapshot: Snapshot, transport: str) -> DiskMethod:

@@ -9,6 +9,7 @@ from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.errors import BusyError, Cancelled, PolicyError, VcbError
 from engine.flow.locks import root_lock, vm_lock
+from engine.flow.merge import Merge, Merged, merge_points, settle_interrupted
 from engine.flow.newest_run import trouble_since
 from engine.points import catalog
 from engine.points.catalog import Catalogue, Point
@@ -23,24 +24,32 @@ _PLAIN = re.compile(r"[\w.-]+")
 
 @dataclass(frozen=True, slots=True)
 class VmRetention:
-    """What becomes of one VM's points: each with its decision, newest first."""
+    """What becomes of one VM's points: each with its decision, newest first. `merges` are those of points that stay
+    only because others need them (CHAIN_LENGTH)."""
 
     identity: Identity
     vm: str
     decisions: tuple[tuple[Point, Decision], ...]
     hold: str = ""
     """Why nothing goes, whatever the rules say; "" when the rules decide."""
+    merges: tuple[Merge, ...] = ()
 
     @property
     def going(self) -> tuple[Point, ...]:
         return tuple(point for point, decision in self.decisions if not decision.keep)
 
+    @property
+    def merged(self) -> tuple[Point, ...]:
+        """The points that become part of another."""
+        return tuple(point for merge in self.merges for point in merge.absorbed)
+
 
 @dataclass(slots=True)
 class Removals:
-    """What was removed, in that order, and what went wrong."""
+    """What was removed, in that order, what was merged, and what went wrong."""
 
     removed: list[Path] = field(default_factory=list)
+    merged: list[Merged] = field(default_factory=list)
     freed: int = 0
     errors: list[VcbError] = field(default_factory=list)
 
@@ -70,9 +79,10 @@ def carry_out(
     report: Reporter,
     cancel: CancelToken,
 ) -> Removals:
-    """Removes what was confirmed, as far as it is still to go: each VM is decided anew under its lock, so that a backup
-    that began or failed meanwhile counts. Removals that were cut off earlier are completed first. Raises Cancelled
-    between two points, and BusyError when another proxy uses BACKUPROOT; all else ends in `errors`."""
+    """Removes and merges what was confirmed, as far as it is still to go: each VM is decided anew under its lock, so
+    that a backup that began or failed meanwhile counts. Removals and merges that were cut off earlier are settled
+    first. Raises Cancelled between two points, and BusyError when another proxy uses BACKUPROOT; all else ends in
+    `errors`."""
     with root_lock(root, state, f"retain-{new_job_id()}"):
         return _carry_out(confirmed, settings, root, state, report=report, cancel=cancel)
 
@@ -86,17 +96,22 @@ def _carry_out(
     report: Reporter,
     cancel: CancelToken,
 ) -> Removals:
-    done = Removals()
+    done = Removals(errors=settle_interrupted(root, state, report))
     gone, errors = finish_removals(root)
     done.errors += errors
     for path in gone:
         report.step(f"Completed the removal of {path.name}.")
     for plan_before in confirmed:
-        if not plan_before.going:
+        if not plan_before.going and not plan_before.merges:
             continue
         scoped = report.bind(vm=plan_before.vm)
         try:
             _remove_from(plan_before, settings, root, state, report=scoped, cancel=cancel, done=done)
+            for merge in plan_before.merges:
+                cancel.check()
+                merged = merge_points(merge, settings, root, state, report=scoped, cancel=cancel)
+                done.merged.append(merged)
+                done.freed += max(0, merged.before - merged.after)
         except Cancelled:
             raise
         except VcbError as error:
@@ -149,12 +164,37 @@ def _plan_vm(catalogue: Catalogue, identity: Identity, settings: Settings, state
         for name, point in by_name.items()
     ]
     decisions = decide(candidates, Rules.of(settings), hold=hold, zone=None)
-    return VmRetention(
-        identity,
-        points[-1].manifest.vm.name,
-        tuple((by_name[decision.name], decision) for decision in decisions),
-        hold,
-    )
+    decided = tuple((by_name[decision.name], decision) for decision in decisions)
+    merges = () if hold else _merges(catalogue, decided, settings.CHAIN_LENGTH)
+    return VmRetention(identity, points[-1].manifest.vm.name, decided, hold, merges)
+
+
+def _merges(catalogue: Catalogue, decided: Sequence[tuple[Point, Decision]], longest: int) -> tuple[Merge, ...]:
+    """What is merged once chains of points that stay are longer than that; a point goes into the only one that was
+    made on it."""
+    staying = [point for point, decision in decided if decision.keep]
+    if not longest or max((len(catalogue.chain(point)) for point in staying), default=0) <= longest:
+        return ()
+    spare = {point.directory for point, decision in decided if decision.keep and decision.needed_only}
+    merges: list[Merge] = []
+    for point in reversed(staying):  # the oldest first: what is left below is never in two merges
+        if point.directory in spare or catalogue.flaw(point):
+            continue
+        absorbed = _absorbed(catalogue, point, staying, spare)
+        if absorbed:
+            merges.append(Merge(point, tuple(absorbed)))
+    return tuple(merges)
+
+
+def _absorbed(catalogue: Catalogue, point: Point, staying: Sequence[Point], spare: set[Path]) -> list[Point]:
+    """Newest first: spare points below `point` on which nothing else that stays was made."""
+    absorbed: list[Point] = []
+    for link in catalogue.chain(point)[1:]:
+        inside = {point.directory, *(each.directory for each in absorbed)}
+        children = {other.directory for other in staying if link.directory in other.parents}
+        if link.directory in spare and children <= inside:
+            absorbed.append(link)
+    return absorbed
 
 
 def _key(catalogue: Catalogue, point: Point) -> str:

@@ -26,21 +26,22 @@ _HINT = re.compile(r"(?:\.\./(?!\.{1,2}/)[^/\0]+/)?(?!\.{1,2}$)[^/\0]+")
 class ChainDisk:
     """The newest image of a chain as a DiskSource (transport "file"); read by several threads at once.
 
-    `links` are the files with the data (of a flat image the one beside its descriptor), newest first. Memory: that of
-    each image (`StreamOptimizedImage`). A read costs one look into the grain tables of each image down to the one that
-    holds the data.
+    `images` are those of the chain, newest first, and `links` their files with the data (of a flat image the one beside
+    its descriptor). Memory: that of each image (`StreamOptimizedImage`). A read costs one look into the grain tables of
+    each image down to the one that holds the data.
     """
 
     transport = "file"
 
     def __init__(self, children: Sequence[StreamOptimizedImage], base: StreamOptimizedImage | RawDisk) -> None:
         self._children, self._base = tuple(children), base
+        self.images = (*self._children, base)
         self.capacity = base.capacity
-        self.links = tuple(image.path for image in (*children, base))
+        self.links = tuple(image.path for image in self.images)
 
     def allocated(self) -> Sequence[Extent]:
         """What any image of the chain stores; stored grains of zeros count."""
-        return merged(extent for image in (*self._children, self._base) for extent in image.allocated())
+        return merged(extent for image in self.images for extent in image.allocated())
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
         end = offset + len(buffer)
@@ -63,7 +64,7 @@ class ChainDisk:
             self._base.read_into(part.start, buffer[part.start - offset : part.end - offset])
 
     def close(self) -> None:
-        for image in (*self._children, self._base):
+        for image in self.images:
             image.close()
 
 

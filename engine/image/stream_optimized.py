@@ -13,7 +13,7 @@ from typing import Protocol
 from isal import isal_zlib
 
 from engine.errors import ImageError
-from engine.image.descriptor import Descriptor, ExtentLine, Parent, disk_database
+from engine.image.descriptor import Descriptor, ExtentLine, Parent, disk_database, new_cid
 from engine.image.direct_output import DirectOutput, Reserve
 from engine.image.sparse_header import (
     GRAIN_MARKER,
@@ -42,7 +42,9 @@ class CompactEncoder(UnitEncoder):
     """
 
     def _store(self, grain: int, data: memoryview) -> int:
-        compressed = isal_zlib.compress(data, DEFLATE_LEVEL)
+        return self._append(grain, isal_zlib.compress(data, DEFLATE_LEVEL))
+
+    def _append(self, grain: int, compressed: bytes | memoryview) -> int:
         start = self.fill
         GRAIN_MARKER.pack_into(self.buffer, start, grain * GRAIN_SECTORS, len(compressed))
         body = start + GRAIN_MARKER.size
@@ -64,16 +66,17 @@ class Output(Protocol):
 class StreamLayout:
     """The structure of one streamOptimized image: `begin`, `append` for each unit (ascending), `end`.
 
-    `name` is the file's, for the descriptor. Memory: the grain directory (4 bytes for each 32 MiB of the disk: 8 MiB
-    for 62 TiB).
+    `name` is the file's, for the descriptor; `cid` its content id, by default a new one. Memory: the grain directory
+    (4 bytes for each 32 MiB of the disk: 8 MiB for 62 TiB).
     """
 
     new_encoder = CompactEncoder
 
-    def __init__(self, name: str, capacity: int, parent: Parent | None = None) -> None:
+    def __init__(self, name: str, capacity: int, parent: Parent | None = None, *, cid: str = "") -> None:
         sectors = capacity // SECTOR
         extent = ExtentLine("RDONLY", sectors, "SPARSE", name)
-        descriptor = Descriptor("streamOptimized", (extent,), ddb=disk_database(capacity)).child_of(parent)
+        descriptor = Descriptor("streamOptimized", (extent,), cid or new_cid(), ddb=disk_database(capacity))
+        descriptor = descriptor.child_of(parent)
         self.cid = descriptor.cid
         self._header = SparseHeader(sectors)
         self._descriptor = descriptor.encoded()
@@ -124,10 +127,11 @@ class CompactWriter(StreamLayout):
         capacity: int,
         *,
         parent: Parent | None = None,
+        cid: str = "",
         reserve: Reserve | None = None,
         pulse: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(target.name, capacity, parent)
+        super().__init__(target.name, capacity, parent, cid=cid)
         self.output = DirectOutput(target, reserve=reserve, pulse=pulse)
         self.begin(self.output)
 

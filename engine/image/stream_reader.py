@@ -4,7 +4,7 @@ import os
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,15 +90,18 @@ class StreamOptimizedImage:
         end = offset + len(buffer)
         if offset < 0 or end > self.capacity:
             raise ImageError(f"{self.path}: bytes {offset} to {end} are not inside the disk of {self.capacity} bytes.")
-        batch: list[_Stored] = []
-        for stored in self._lookup(offset, buffer):
-            near = batch and batch[-1].sector < stored.sector < batch[0].sector + _FETCH // SECTOR
-            if batch and not near:
-                self._fetch(batch, offset, buffer)
-                batch = []
-            batch.append(stored)
-        if batch:
-            self._fetch(batch, offset, buffer)
+        for stored, compressed in self._compressed_of(self._lookup(offset, buffer)):
+            start = stored.grain * self._grain
+            needed = min(self._grain, self.capacity - start)
+            content = inflate(compressed, self._grain, needed, self._where(stored))
+            first, last = max(start, offset), min(start + needed, offset + len(buffer))
+            buffer[first - offset : last - offset] = memoryview(content)[first - start : last - start]
+
+    def packed(self, grains: Iterable[int]) -> Iterator[tuple[int, memoryview]]:
+        """These grains (numbers, ascending) as they are stored: (number, deflated bytes). Raises `ImageError` for one
+        that is not stored."""
+        for stored, compressed in self._compressed_of(map(self._stored, grains)):
+            yield stored.grain, compressed
 
     def held(self, offset: int, length: int) -> Iterator[Extent]:
         """The parts of this range that the image itself decides, zeroed grains included; of a child image, all else is
@@ -133,18 +136,31 @@ class StreamOptimizedImage:
                 last = min((grain + 1) * self._grain - offset, len(buffer))
                 buffer[first:last] = zeros[: last - first]
 
-    def _fetch(self, batch: list[_Stored], offset: int, buffer: memoryview) -> None:
-        """Reads grains that lie near each other in the file by one read, and inflates them into the buffer."""
+    def _stored(self, grain: int) -> _Stored:
+        table = self._table(grain // TABLE_ENTRIES)
+        sector = table[grain % TABLE_ENTRIES] if table else 0
+        if not self._is_stored(sector):
+            raise ImageError(f"{self.path} does not hold the grain at byte {grain * self._grain} of the disk.")
+        return _Stored(grain, sector)
+
+    def _compressed_of(self, wanted: Iterable[_Stored]) -> Iterator[tuple[_Stored, memoryview]]:
+        """Grains that lie near each other in the file are read by one read."""
+        batch: list[_Stored] = []
+        for stored in wanted:
+            near = batch and batch[-1].sector < stored.sector < batch[0].sector + _FETCH // SECTOR
+            if batch and not near:
+                yield from self._fetch(batch)
+                batch = []
+            batch.append(stored)
+        if batch:
+            yield from self._fetch(batch)
+
+    def _fetch(self, batch: list[_Stored]) -> Iterator[tuple[_Stored, memoryview]]:
         base = batch[0].sector * SECTOR
         end = batch[-1].sector * SECTOR + self._grain + SECTOR
         data = memoryview(self._pread(base, min(end, self._size) - base))
         for stored in batch:
-            compressed = self._compressed(stored, data, stored.sector * SECTOR - base)
-            start = stored.grain * self._grain
-            needed = min(self._grain, self.capacity - start)
-            content = inflate(compressed, self._grain, needed, self._where(stored))
-            first, last = max(start, offset), min(start + needed, offset + len(buffer))
-            buffer[first - offset : last - offset] = memoryview(content)[first - start : last - start]
+            yield stored, self._compressed(stored, data, stored.sector * SECTOR - base)
 
     def _compressed(self, stored: _Stored, data: memoryview, at: int) -> memoryview:
         if at + GRAIN_MARKER.size > len(data):

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from engine.errors import ImageError
-from engine.points import manifest as manifests, proof as proofs
+from engine.points import manifest as manifests, proof as proofs, replacement
 from engine.points.catalog_cache import CatalogCache, Seen
 from engine.points.manifest import DiskEntry, Manifest
 from engine.points.naming import POINTS
@@ -91,6 +91,8 @@ class Catalogue:
     troubles: dict[Path, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     tombstones: tuple[Path, ...] = ()
+    interrupted: tuple[Path, ...] = ()
+    """Merges that are at work or were cut off."""
 
     @cached_property
     def by_directory(self) -> dict[Path, Point]:
@@ -150,7 +152,8 @@ def look(root: Path, state: Path) -> Catalogue:
         cache.write(reader.seen)
     points.sort(key=lambda point: (point.manifest.created, point.name))
     left = tuple(tombstones(root)) if root.is_dir() else ()
-    return Catalogue(root, tuple(points), reader.troubles, tuple(reader.notices), left)
+    interrupted = tuple(sorted(root.glob(f"{replacement.PREFIX}*")))
+    return Catalogue(root, tuple(points), reader.troubles, tuple(reader.notices), left, interrupted)
 
 
 def forget(root: Path, state: Path, removed: Iterable[Path]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from engine.points.manifest import Manifest
 from engine.points.proof import Proof
 
-_VERSION = 1
+_VERSION = 2
 """Counts up when `Seen`, `Manifest` or `Proof` change; a file of another version is made anew."""
 _PATIENCE = 10.0
 

@@ -76,15 +76,15 @@ class GrainHashWriter:
             os.fsync(self._fd)
         except OSError as error:
             raise _target_error(error, self.path) from error
-        self._close()
+        self.close()
         return FileEntry(name=self.path.name, size=self._size, sha256=self._hash.hexdigest())
 
     def abort(self) -> None:
         """Safe more than once, and after `finish`."""
-        self._close()
+        self.close()
         self.path.unlink(missing_ok=True)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

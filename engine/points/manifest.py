@@ -29,9 +29,10 @@ class DiskEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     asks changes since (empty without CBT).
 
     `kind` is full or incremental, for the `reason`. An incremental completes the disk with the same key in the point
-    `parent`, a directory beside its own, whose image has the CID `parent_cid`; `chain` counts its points down to the
-    full one. `grains` names the list of grain hashes. `audited` bytes that CBT called unchanged were read and compared;
-    `distrusted` is the tracking (the part of changeIds before the slash) that was caught lying.
+    `parent`, a directory beside its own, whose image has the CID `parent_cid`; `chain` counted its points down to the
+    full one when it was made (merges below make it shorter). `grains` names the list of grain hashes. `audited` bytes
+    that CBT called unchanged were read and compared; `distrusted` is the tracking (the part of changeIds before the
+    slash) that was caught lying.
     """
 
     key: int
@@ -104,6 +105,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: int = FORMAT
     disk: list[DiskEntry] = []
     skipped: list[SkippedEntry] = []
+    remade: str = ""
+    """The job that last put other images into this point: a merge, or a synthetic full."""
+    merged: list[str] = []
+    """Names of the points that were merged into this one and are gone."""
     file: list[FileEntry] = []
 
     def write(self, directory: Path) -> Path:

@@ -45,6 +45,24 @@ def remove_point(root: Path, point: Path) -> None:
         _bury(root / tombstone, root_fd)
 
 
+def require_only_ours(point: Path) -> None:
+    """Raises PolicyError when the point holds anything that its manifest does not list."""
+    with _refusals(point), opened(point, None) as fd:
+        ours(point, fd)
+
+
+def bury(root: Path, directory: Path) -> None:
+    """Removes a directory with the files of a point that lies two levels below `root`, by way of a tombstone."""
+    tombstone = f"{TOMBSTONE_PREFIX}{directory.parent.name.lstrip('.')}"
+    with _refusals(directory), opened(root, None) as root_fd:
+        with opened(directory.parent.name, root_fd) as parent_fd:
+            with opened(directory.name, parent_fd) as fd:
+                ours(directory, fd)
+            os.rename(directory.name, tombstone, src_dir_fd=parent_fd, dst_dir_fd=root_fd)
+        os.fsync(root_fd)
+        _bury(root / tombstone, root_fd)
+
+
 def finish_removals(root: Path) -> tuple[list[Path], list[VcbError]]:
     """Completes every removal that was cut off. Returns the tombstones that are gone, and why others are not."""
     gone: list[Path] = []

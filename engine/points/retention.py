@@ -6,7 +6,7 @@ a higher number never takes a point away.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
 from engine.config.options import Settings
@@ -59,6 +59,8 @@ class Decision:
     name: str
     keep: bool
     reason: str
+    needed_only: bool = False
+    """No rule keeps it: it stays because another that stays can't be read without it."""
 
 
 def decide(points: Sequence[Candidate], rules: Rules, *, hold: str = "", zone: tzinfo | None = UTC) -> list[Decision]:
@@ -73,8 +75,12 @@ def decide(points: Sequence[Candidate], rules: Rules, *, hold: str = "", zone: t
     if hold:
         return [Decision(point.name, keep=True, reason=hold) for point in ordered]
     reasons = _chosen([point for point in ordered if not point.flaw], rules, zone)
+    chosen = set(reasons)
     _keep_needed(ordered, reasons)
-    return [_decision(point, reasons.get(point.name), rules) for point in ordered]
+    return [
+        replace(_decision(point, reasons.get(point.name), rules), needed_only=point.name in reasons.keys() - chosen)
+        for point in ordered
+    ]
 
 
 def _decision(point: Candidate, reasons: list[str] | None, rules: Rules) -> Decision:

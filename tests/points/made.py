@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from engine.extents import merged
+from engine.extents import DiskSource, merged
 from engine.image.descriptor import Parent
 from engine.image.pipeline import ImageFormat
 from engine.points import manifest as manifests
@@ -53,17 +53,24 @@ def small_point(root: Path, day: int, moref: str = "vm-1", *, parent: Path | Non
     return directory
 
 
-def point(root: Path, day: int, *, parent: Path | None = None, kind: ImageFormat = "compact") -> Path:
-    """A point of one disk with content, as the flow makes it; with a `parent`, its child."""
+def point(
+    root: Path,
+    day: int,
+    *,
+    parent: Path | None = None,
+    kind: ImageFormat = "compact",
+    source: DiskSource | None = None,
+) -> Path:
+    """A point of one disk with content, as the flow makes it; with a `parent`, its child. `source` is what is read."""
     at = START + timedelta(days=day)
     directory = home(root) / point_name(at)
     directory.mkdir(parents=True)
-    source = random_disk(day + 1, CAPACITY, 25)
-    if parent is not None:
+    if source is None and parent is not None:
         source = MemoryDisk(
             CAPACITY, [(MIB, b"new" * 30_000), (7 * MIB, bytes(64 * KIB)), (CAPACITY - 512, b"e" * 512)]
         )
-    grains = GrainHashWriter(directory / "scsi0-0.grains", CAPACITY)
+    source = source or random_disk(day + 1, CAPACITY, 25)
+    grains = GrainHashWriter(directory / "scsi0-0.grains", source.capacity)
     hint = None
     if parent is not None:
         hint = Parent(manifests.read(parent).disk[0].cid, f"../{parent.name}/scsi0-0.vmdk")
@@ -72,7 +79,8 @@ def point(root: Path, day: int, *, parent: Path | None = None, kind: ImageFormat
     )
     files = [FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in done.files]
     (directory / "vm.vmx").write_bytes(VMX)
-    disk = _disk([file.name for file in files], cid=done.cid, parent=parent, grains="scsi0-0.grains", format=kind)
+    told = {"grains": "scsi0-0.grains", "format": kind, "capacity": source.capacity}
+    disk = _disk([file.name for file in files], cid=done.cid, parent=parent, **told)
     listed = [*files, grains.finish(), _file(directory / "vm.vmx")]
     manifest(at=at, disk=[disk], file=listed).write(directory)
     return directory
@@ -89,7 +97,7 @@ def flip(path: Path, position: int, bit: int = 0) -> None:
     path.write_bytes(data)
 
 
-def _disk(files: list[str], *, cid: str, parent: Path | None, grains: str = "", **changes: Any) -> DiskEntry:
+def _disk(files: list[str], *, cid: str, parent: Path | None, **changes: Any) -> DiskEntry:
     fields: dict[str, Any] = {
         "key": 2000, "name": "scsi0:0", "label": "Hard disk 1", "file": "[ds] web01/web01.vmdk", "datastore": "ds",
         "mode": "persistent", "capacity": CAPACITY, "read": 5, "stored": 5, "transport": "nbdssl", "format": "compact",
@@ -97,7 +105,7 @@ def _disk(files: list[str], *, cid: str, parent: Path | None, grains: str = "", 
     if parent is not None:
         before = manifests.read(parent).disk[0]
         fields |= {"kind": "incremental", "parent": parent.name, "parent_cid": before.cid, "chain": before.chain + 1}
-    return DiskEntry(files=files, cid=cid, grains=grains, **fields | changes)
+    return DiskEntry(files=files, cid=cid, **fields | changes)
 
 
 def _file(path: Path) -> FileEntry:

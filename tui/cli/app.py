@@ -43,6 +43,7 @@ _COMMANDS = {
     "doctor": ("tui.cli.doctor_command:doctor", "What a backup will need, looked at before; and the role for vCenter."),
     "trust": ("tui.cli.trust_commands:trust", "The certificates that were approved: list, approve, forget."),
     "san": ("tui.cli.san_command:san", "Which datastores san may read, and which it was caught wrong on."),
+    "merge": ("tui.cli.merge_command:merge", "Fold the point that a point was made on into it; or make it whole."),
     "config": ("tui.cli.config_commands:config", "The configuration file, and the password that belongs to it."),
     "completion": ("tui.cli.completion_command:completion", "Print the completion script for bash, zsh or fish."),
     "lab": ("tui.cli.lab:lab", "Run the embedded vSphere alone, for govc and rehearsals."),

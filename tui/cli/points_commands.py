@@ -118,7 +118,7 @@ def retain(
     json: JsonFlag = False,
     common: Common = None,
 ) -> int:
-    """Remove the points that no KEEP_ option keeps. Without any of them set, everything is kept.
+    """Remove the points that no KEEP_ option keeps, and merge (CHAIN_LENGTH). Without a KEEP_ set, everything is kept.
 
     Never removed: the newest proven point of a VM, what a point that stays needs, and anything of a VM whose newest run
     failed. Exit code: 0 done, 1 something could not be removed, 2 wrong settings or not confirmed, 130 cancelled.
@@ -141,12 +141,12 @@ def retain(
     plans = retention.plan_of(catalogue, settings, state, wanted)
     for plan in plans:
         screen.show(points_view.retention_lines(plan))
-    going = [point for plan in plans for point in plan.going]
-    freed = size(sum(point.stored for point in going))
+    going = [point for plan in plans for point in (*plan.going, *plan.merged)]
+    freed = size(sum(point.stored for plan in plans for point in plan.going))
     what = f"{'1 point' if len(going) == 1 else f'{len(going)} points'} ({freed})"
     screen.line(f"{what} would go." if going else "Nothing is to go.", "bold")
     done = retention.Removals()
-    if not dry_run and (going or catalogue.tombstones):
+    if not dry_run and (going or catalogue.tombstones or catalogue.interrupted):
         if going:
             _confirm(plans, what, yes=yes)
         done = watched(
@@ -154,13 +154,13 @@ def retain(
             settings,
             lambda report, cancel: retention.carry_out(plans, settings, root, state, report=report, cancel=cancel),
         )
-        screen.line(f"{len(done.removed)} removed, {size(done.freed)} freed.", "bold")
+        merged = sum(len(each.absorbed) for each in done.merged)
+        tail = f", {merged} merged into newer ones" if merged else ""
+        screen.line(f"{len(done.removed)} removed, {size(done.freed)} freed{tail}.", "bold")
     for error in done.errors:
         screen.error(error.sentence, fault=error.fault, hint=error.hint)
     code = 1 if done.errors else 0
-    screen.result(
-        points_view.retention_json(plans, done.removed, done.freed, code, dry_run=dry_run) | _errors(done.errors)
-    )
+    screen.result(points_view.retention_json(plans, done, code, dry_run=dry_run) | _errors(done.errors))
     return code
 
 
@@ -235,6 +235,8 @@ def _say_troubles(screen: Screen, catalogue: Catalogue) -> None:
         screen.line(f"warning: {notice}", "yellow")
     for path in catalogue.tombstones:
         screen.line(f"note: {path.name} is a removal that was cut off; vcb retain completes it.", "cyan")
+    for path in catalogue.interrupted:
+        screen.line(f"note: {path.name} is a merge at work, or one that was cut off; vcb retain settles that.", "cyan")
 
 
 def _confirm(plans: Sequence[Any], what: str, *, yes: bool) -> None:
@@ -242,7 +244,9 @@ def _confirm(plans: Sequence[Any], what: str, *, yes: bool) -> None:
     is nobody to ask."""
     if yes:
         return
-    names = ", ".join(f"{plan.vm} ({len(plan.going)})" for plan in plans if plan.going)
+    names = ", ".join(
+        f"{plan.vm} ({len(plan.going) + len(plan.merged)})" for plan in plans if plan.going or plan.merged
+    )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
             f"{what} would be destroyed: {names}; nobody is here to confirm it",

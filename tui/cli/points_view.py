@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
@@ -112,31 +111,50 @@ def checked_row(checked: Any) -> dict[str, Any]:
     }
 
 
+def merged_row(merged: Any) -> dict[str, Any]:
+    return {
+        "path": str(merged.point),
+        "absorbed": [str(path) for path in merged.absorbed],
+        "bytes_before": merged.before,
+        "bytes_after": merged.after,
+    }
+
+
 def retention_lines(plan: Any) -> list[Text]:
     lines = [Text(clean(plan.vm), "bold cyan")]
     if plan.hold:
         return [*lines, Text(f"  {clean(plan.hold)}", "yellow")]
+    merged = {point.directory: merge.point for merge in plan.merges for point in merge.absorbed}
     for point, decision in plan.decisions:
         word, style = ("keep", "green") if decision.keep else ("REMOVE", "bold red")
         reason = Text(clean(f"{point.name}  {decision.reason}"))
+        if (into := merged.get(point.directory)) is not None:
+            word, style = "MERGE", "bold red"
+            reason = Text(clean(f"{point.name}  becomes part of {into.name}: CHAIN_LENGTH is exceeded"))
         lines.append(Text.assemble("  ", (fit(word, 7), style), reason))
     return lines
 
 
-def retention_json(
-    plans: Sequence[Any], removed: list[Path], freed: int, code: int, *, dry_run: bool
-) -> dict[str, Any]:
+def retention_json(plans: Sequence[Any], done: Any, code: int, *, dry_run: bool) -> dict[str, Any]:
     return {
         "result": "failure" if code else "success",
         "exit_code": code,
         "dry_run": dry_run,
-        "removed": [str(path) for path in removed],
-        "bytes_freed": freed,
+        "removed": [str(path) for path in done.removed],
+        "merged": [merged_row(merged) for merged in done.merged],
+        "bytes_freed": done.freed,
         "vms": [
             {
                 "vm": plan.vm,
                 "moref": plan.identity[1],
                 "held": plan.hold,
+                "merges": [
+                    {
+                        "path": str(merge.point.directory),
+                        "absorbs": [str(point.directory) for point in merge.absorbed],
+                    }
+                    for merge in plan.merges
+                ],
                 "points": [
                     {
                         "path": str(point.directory),
