@@ -26,7 +26,7 @@ class InventoryProcess:
         self._errors = errors
         command = [sys.executable, "-m", "engine.jobs.inventory_worker"]
         try:
-            errors.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_directory(errors.parent)
             with plain_settings.password_pipe(settings.PASSWORD) as passed, errors.open("wb") as file:
                 self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                     [*command, *passed.words],

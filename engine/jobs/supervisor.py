@@ -23,7 +23,7 @@ from engine.jobs.plain_settings import password_pipe
 from engine.jobs.request import Act, Request
 from engine.jobs.tail import Entry
 from engine.secret import Secret
-from engine.state_directory import StateDirectory, new_job_id
+from engine.state_directory import StateDirectory, new_job_id, private_directory
 
 _KEPT_JOBS = 200
 _KEPT_DAYS = 90
@@ -43,7 +43,7 @@ def start(
     prune(state.jobs)
     request = Request(new_job_id(), act, tuple(subjects), settings, adopt, max(1, min(parallel, len(subjects))))
     directory = state.job(request.job).absolute()
-    state.jobs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_directory(state.jobs)
     directory.mkdir(mode=0o700)
     lock = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:

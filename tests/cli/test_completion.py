@@ -34,7 +34,7 @@ def test_bash_completes_with_it(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         words = line.split()
         ask = f'COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _vcb; echo "${{COMPREPLY[@]}}"'
-        done = subprocess.run([bash, "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True)
+        done = subprocess.run([bash], input=f"{script}\n{ask}\n", capture_output=True, text=True, check=True)
         assert answer in done.stdout.split(), done.stderr
 
 
