@@ -13,6 +13,7 @@ from engine.errors import VcbError
 from engine.jobs import plain_settings
 from engine.jobs.inventory_rows import Asked, encode
 from engine.secret import redact
+from engine.state_directory import private_directory
 
 
 class InventoryProcess:
