@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tui.cli.figures import age, clean, duration, fit, rate, share, size
+from tui.figures import age, clean, duration, fit, rate, share, size
 
 
 @pytest.mark.parametrize(

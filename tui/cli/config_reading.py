@@ -15,10 +15,10 @@ from engine.config.masking import masked
 from engine.config.options import OPTIONS, Settings
 from engine.errors import ConfigError
 from engine.secret import MASK, redact
-from tui.cli.figures import clean
 from tui.cli.findings_view import finding_lines, summary
 from tui.cli.flags import Common, JsonFlag, unchecked_settings
 from tui.cli.screen import Screen
+from tui.figures import clean
 
 ConfigFile = Annotated[
     Path | None, Parameter(name="FILE", help="The file; without it the one that every command reads (see --config).")

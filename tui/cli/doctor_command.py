@@ -11,10 +11,10 @@ from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.errors import ConfigError, PolicyError
 from engine.reporter import Reporter
-from tui.cli.figures import clean
 from tui.cli.flags import Common, JsonFlag, unchecked_settings, with_password
 from tui.cli.job_commands import watched
 from tui.cli.screen import Screen
+from tui.figures import clean
 
 _MARKS = {
     "ok": ("ok     ", "green"),

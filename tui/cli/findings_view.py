@@ -9,7 +9,7 @@ from rich.text import Text
 from engine.config.finding import Finding
 from engine.config.masking import masked
 from engine.secret import redact
-from tui.cli.figures import clean
+from tui.figures import clean
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 _INDENT = "    "

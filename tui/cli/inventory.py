@@ -7,10 +7,10 @@ from rich.text import Text
 
 from engine.cancel import CancelToken
 from engine.reporter import Reporter
-from tui.cli.figures import age, clean, size
 from tui.cli.flags import Common, JsonFlag, settings_from, with_password
 from tui.cli.job_commands import watched
 from tui.cli.screen import Screen
+from tui.figures import age, clean, size
 
 _POWER = {"poweredOn": ("on", "green"), "poweredOff": ("off", "dim"), "suspended": ("suspended", "yellow")}
 _TROUBLES = (

@@ -14,13 +14,13 @@ from engine.jobs.job import Condition, Job
 from engine.jobs.state import JobState
 from engine.jobs.tail import Entry
 from tui.cli import render
-from tui.cli.figures import duration, size
 from tui.cli.flags import JsonFlag
 from tui.cli.interrupt import noted_signals
 from tui.cli.job_commands import shown
 from tui.cli.progress import PlainView
 from tui.cli.screen import Screen
 from tui.cli.watching import Watcher, dead
+from tui.figures import duration, size
 
 _RECENT = 20
 _STYLES = {"running": "cyan", "cancelling": "magenta", "dead": "bold red", **render.STATE_STYLES}

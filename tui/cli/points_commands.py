@@ -21,10 +21,10 @@ from engine.points.proof import Depth
 from engine.reporter import Reporter
 from engine.state_directory import StateDirectory
 from tui.cli import points_view
-from tui.cli.figures import clean, size
 from tui.cli.flags import Common, JsonFlag, unchecked_settings
 from tui.cli.job_commands import watched
 from tui.cli.screen import Screen
+from tui.figures import clean, size
 
 DepthWord = Literal["manifest", "files", "grains", "chain"]
 Vm = Annotated[

@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from engine.points.catalog import Catalogue, Point
-from tui.cli.figures import clean, duration, fit, size
+from tui.figures import clean, duration, fit, size
 
 _KINDS = {"full": "full", "incremental": "incr.", "mixed": "mixed"}
 

@@ -24,8 +24,8 @@ from engine.events import (
 )
 from engine.loglevel import LogLevel
 from tui.cli import render
-from tui.cli.figures import clean, duration, fit, rate, size
 from tui.cli.screen import Screen
+from tui.figures import clean, duration, fit, rate, size
 
 _WORDS = ("fatal", "error", "warning", "", "step", "api", "wire")
 _STYLES = ("bold red", "red", "yellow", "", "dim", "dim", "dim")

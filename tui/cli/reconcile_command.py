@@ -11,11 +11,11 @@ from rich.text import Text
 
 from engine.errors import ConfigError
 from engine.events import ResultState
-from tui.cli.figures import age, clean, share, size
 from tui.cli.flags import Common, JsonFlag, unchecked_settings, with_password
 from tui.cli.job_commands import watched
 from tui.cli.render import STATE_STYLES
 from tui.cli.screen import Screen
+from tui.figures import age, clean, share, size
 
 _SECTIONS = (
     ("ours", "Left by dead jobs of this proxy; to be cleaned up in this order:", "bold"),

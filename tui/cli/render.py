@@ -6,7 +6,7 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from tui.cli.figures import age, clean, duration, fit, rate, share, size
+from tui.figures import age, clean, duration, fit, rate, share, size
 
 STATE_STYLES = {
     "success": "bold green",

@@ -13,10 +13,10 @@ from engine.config.options import Settings
 from engine.errors import ConfigError
 from engine.reporter import Reporter
 from tui.cli import render
-from tui.cli.figures import clean, duration, fit, size
 from tui.cli.flags import Common, JsonFlag, settings_from, unchecked_settings, with_password
 from tui.cli.job_commands import watched
 from tui.cli.screen import Screen
+from tui.figures import clean, duration, fit, size
 
 FILES = Group("As local files", sort_key=1)
 VM = Group("As a new VM (without --to)", sort_key=2)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from engine.secret import redact
-from tui.cli.figures import clean
+from tui.figures import clean
 
 PLAIN_WIDTH = 80
 _NARROWEST = 40

@@ -8,11 +8,11 @@ from cyclopts import Parameter
 
 from engine.cancel import CancelToken
 from engine.reporter import Reporter
-from tui.cli.figures import size
 from tui.cli.flags import Common, JsonFlag, unchecked_settings
 from tui.cli.job_commands import watched
 from tui.cli.restore_commands import PointName
 from tui.cli.screen import Screen
+from tui.figures import size
 
 
 def serve(

@@ -8,9 +8,9 @@ from cyclopts import App, Parameter
 
 from engine.errors import ConfigError, TrustError
 from engine.state_directory import StateDirectory
-from tui.cli.figures import clean
 from tui.cli.flags import Common, JsonFlag, unchecked_settings
 from tui.cli.screen import Screen
+from tui.figures import clean
 
 trust = App(name="trust", help="The certificates that were approved: list, approve, forget.")
 

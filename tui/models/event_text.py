@@ -21,7 +21,7 @@ from engine.events import (
     StageEnded,
     StageStarted,
 )
-from tui.cli.figures import clean, duration, rate, size
+from tui.figures import clean, duration, rate, size
 
 BOTTLENECKS = {"source": "reading", "cpu": "compressing", "target": "writing"}
 """What the engine calls the part of the pipeline that the others wait for (engine.image.written), as a word."""

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from engine.events import Result, StageEnded
-from tui.cli.figures import clean, fit
+from tui.figures import clean, fit
 from tui.glyphs import UNICODE, Glyphs
 from tui.models.event_text import words
 from tui.models.journal_index import Glance, decoded

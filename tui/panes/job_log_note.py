@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from tui.cli.figures import clean
 from tui.feed import JobRow
+from tui.figures import clean
 from tui.glyphs import Glyphs
 from tui.models.log_window import LogWindow
 from tui.models.marks import state_sign

@@ -11,9 +11,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from tui.cli.figures import clean, duration, fit, size
 from tui.commands import Command
 from tui.feed import JobRow
+from tui.figures import clean, duration, fit, size
 from tui.glyphs import Glyphs
 from tui.models.marks import state_sign
 from tui.screens.command_dialog import CommandDialog

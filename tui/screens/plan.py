@@ -14,9 +14,9 @@ from engine.jobs import supervisor
 from engine.jobs.inventory_rows import MachineRow, Planned
 from engine.jobs.request import Act
 from tui.cli import render
-from tui.cli.figures import clean, size
 from tui.commands import Command
 from tui.feed_inventory import InventoryFeed
+from tui.figures import clean, size
 from tui.screens.text_dialog import TextDialog
 
 

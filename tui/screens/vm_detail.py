@@ -7,9 +7,9 @@ from typing import ClassVar
 from rich.text import Text
 
 from engine.jobs.inventory_rows import DiskRow, MachineRow, PointRow, SnapshotRow
-from tui.cli.figures import clean, size
 from tui.cli.render import fields
 from tui.commands import Command
+from tui.figures import clean, size
 from tui.models.inventory import InventoryModel
 from tui.screens.text_dialog import TextDialog
 from tui.widgets.inventory_line import age

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from engine.jobs.inventory_rows import DiskRow, MachineRow, PlaceRow
-from tui.cli.figures import clean, fit
+from tui.figures import clean, fit
 from tui.glyphs import UNICODE, Glyphs
 from tui.models import fuzzy
 from tui.models.inventory import InventoryModel

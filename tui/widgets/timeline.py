@@ -9,7 +9,7 @@ from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.cli.figures import clean, fit, size
+from tui.figures import clean, fit, size
 from tui.glyphs import Glyphs
 from tui.models.event_text import BOTTLENECKS
 from tui.models.job import DiskPicture, JobPicture, PartPicture, StagePicture
