@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.theme import Theme
 
-from engine.config.options import Settings
+from engine.config.options import Origin, Settings
+from engine.config.secrets import PROMPTED
 from engine.secret import redact
 from engine.state_directory import StateDirectory
 from tui import clipboard, defects
@@ -155,6 +156,19 @@ class VcbApp(Offers, LineApp[None]):
     def main_screen(self) -> MainScreen | None:
         """None until the console is mounted."""
         return getattr(self, "_main", None)
+
+    def adopt(self, settings: Settings, document_path: Path | None) -> None:
+        """From now on these settings hold, for the header and in every pane; jobs that run keep theirs. A password that
+        somebody typed for this vCenter and this account holds on."""
+        before, self.document_path = self.settings, document_path
+        typed = before.PASSWORD if before.origin("PASSWORD").kind == PROMPTED else None
+        if typed and settings.PASSWORD is None and (settings.HOST, settings.USERNAME) == (before.HOST, before.USERNAME):
+            settings = settings.having("PASSWORD", typed, Origin(PROMPTED))
+        self.settings = settings
+        of = Status.of(settings)
+        self.tell(host=of.host, user=of.user, transport=of.transport, certificate=of.certificate)
+        for pane in self.main_screen.panes.values() if self.main_screen else ():
+            pane.settings_changed(before)
 
     def copy(self, text: str) -> str:
         """Copies to the terminal's clipboard without secrets; returns the words for the operator."""

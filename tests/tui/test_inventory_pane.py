@@ -11,7 +11,8 @@ import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
 
-from engine.config.options import Settings
+from engine.config.options import Origin, Settings
+from engine.config.secrets import PROMPTED
 from engine.errors import VcbError
 from engine.jobs import supervisor
 from engine.jobs.inventory_rows import Points, Rows, Status, Trouble
@@ -339,3 +340,20 @@ def test_looks(snap_compare: Any, size: tuple[int, int], keys: str, monkeypatch:
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+async def test_a_saved_configuration_leads_to_the_other_vcenter(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Settings] = []
+    app = InventoryApp()
+    async with app.run_test() as pilot:
+        monkeypatch.setattr(app.pane.feed, "start", asked.append)
+        typed = Settings.of(HOST="vc1", USERNAME="backup").having("PASSWORD", Secret("typed-by-hand"), Origin(PROMPTED))
+        app.adopt(typed, None)
+        app.adopt(Settings.of(HOST="vc1", USERNAME="backup", LOGLEVEL=5), None)
+        await pilot.pause()
+        assert [settings.HOST for settings in asked] == ["vc1"], "the log level leads to the same one"
+        assert Secret("typed-by-hand") == app.settings.PASSWORD
+        app.adopt(Settings.of(HOST="vc2", USERNAME="backup"), None)
+        assert [settings.HOST for settings in asked] == ["vc1", "vc2"]
+        assert app.settings.PASSWORD is None, "it was typed for the other one"
+        assert app.status.host == "vc2"

@@ -149,7 +149,7 @@ class ConfigPane(ConfigActs):
             self._unreadable = str(error)
             self.complain(error)
             return False
-        self.app.document_path = path
+        self.app.adopt(self.config.settings, path)
         self._rows.remove_class("off")
         draft = self.config.take_up_draft()
         self.config_changed()

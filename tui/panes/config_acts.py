@@ -102,8 +102,7 @@ class ConfigActs(Pane):
         for note in saved.notes:
             self.app.notify(redact(note), severity="warning", timeout=12)
         self.app.notify(f"Saved {saved.file}." if saved.written else f"{saved.file} stays as it is.")
-        self.app.settings = self.config.settings
-        self.app.document_path = self.config.path
+        self.app.adopt(self.config.settings, self.config.path)
         self.config_changed()
         return True
 

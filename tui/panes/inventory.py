@@ -27,6 +27,10 @@ from tui.widgets.flat_tree import FlatTree
 from tui.widgets.inventory_line import age
 
 _JOBS_EVERY = 1.0
+_LEADS_TO_VCENTER = (
+    "HOST", "PORT", "USERNAME", "PASSWORD", "PASSWORD_FILE", "CA_FILE", "THUMBPRINT", "BACKUPROOT", "HTTP_TIMEOUT"
+)  # fmt: skip
+"""Options that the inventory worker goes by: with another value it begins anew."""
 _WORDS = {"connecting": "connecting", "loading": "loading", "live": "live", "lost": "LOST", "refused": "NOT CONNECTED"}
 
 
@@ -85,6 +89,11 @@ class InventoryPane(Pane):
         self.model.reset()
         self.tree_view.rebuilt()
         self.feed.start(settings)
+
+    def settings_changed(self, before: Settings) -> None:
+        now = self.app.settings
+        if any(before.value_of(name) != now.value_of(name) for name in _LEADS_TO_VCENTER):
+            self.connect(now)
 
     def focus_target(self) -> Widget:
         return self.tree_view

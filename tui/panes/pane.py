@@ -13,6 +13,7 @@ from textual.widget import Widget
 from tui.commands import Offers
 
 if TYPE_CHECKING:
+    from engine.config.options import Settings
     from tui.app import VcbApp
 
 
@@ -75,6 +76,9 @@ class Pane(Offers, Widget):
     def focus_target(self) -> Widget:
         """The widget that takes the focus when the operator goes to this pane."""
         return self
+
+    def settings_changed(self, before: "Settings") -> None:
+        """`app.settings` is new: a configuration was saved, or another one opened. Called in every pane."""
 
     def save_state(self) -> dict[str, Any]:
         """What shall survive the console, in types that JSON has: filters, expanded nodes, position."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
-from textual.message import Message
 
 from engine.config.options import Settings
 from engine.errors import VcbError
@@ -18,14 +17,6 @@ from tui.commands import Command
 from tui.feed_inventory import InventoryFeed
 from tui.figures import clean, size
 from tui.screens.text_dialog import TextDialog
-
-
-class JobStarted(Message):
-    """A job was started from a dialog."""
-
-    def __init__(self, job: supervisor.Job) -> None:
-        super().__init__()
-        self.job = job
 
 
 class PlanScreen(TextDialog[str | None]):
@@ -132,7 +123,5 @@ class PlanScreen(TextDialog[str | None]):
             self.failure = error
             self.fill()
             return
-        for job in started:
-            self.app.post_message(JobStarted(job))
         self.app.notify(f"Job {started[0].id} runs on its own.", title="Started")
         self.dismiss(started[0].id)
