@@ -17,7 +17,8 @@ from engine.jobs.inventory_rows import (
     VmPoints,
 )
 from tui.models import fuzzy
-from tui.models.inventory import TAGS, InventoryModel
+from tui.models.inventory import InventoryModel
+from tui.models.inventory_order import TAGS, tags_of
 from tui.models.node_tree import ROOT
 
 PLACES = (
@@ -122,7 +123,7 @@ def test_the_filter_knows_addresses_tags_places_and_scattered_letters() -> None:
     assert found("#never") == ["mail", "web01", "db01"]
     assert found("#on web") == ["web01"]
     assert found("zzz") == []
-    assert set(model.tags(machines[1])) <= TAGS.keys()
+    assert set(tags_of(machines[1], model.points(machines[1].id))) <= TAGS.keys()
 
 
 def test_the_filter_follows_what_changes() -> None:
@@ -192,7 +193,7 @@ class Naive:
             return ""
 
         def wanted(row: MachineRow, inherited: bool) -> bool:
-            text = fuzzy.folded(row.name, " ".join((row.ip, row.hostname, row.id, *model.tags(row))))
+            text = fuzzy.folded(row.name, " ".join((row.ip, row.hostname, row.id, *tags_of(row, model.points(row.id)))))
             return fits is None or inherited or bool(fits(text))
 
         def holder(row: MachineRow) -> str:

@@ -76,7 +76,7 @@ def keep(directory: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     with (directory / _KEEPER).open("a") as keeper, (directory / _CONSOLES).open("a") as consoles:
         fcntl.flock(keeper, fcntl.LOCK_EX)
-        with LabProcess(directory / "lab") as lab:
+        with LabProcess(directory / "lab", luns=True) as lab:
             _write_private(directory / _CONNECTION, json.dumps(lab.settings(), default=str))
             sys.stdout.write("ready\n")
             sys.stdout.flush()

@@ -14,10 +14,10 @@ from engine.points.naming import POINTS
 from engine.reporter import Reporter
 from engine.state_directory import StateDirectory
 from tui.cli import points_view
-from tui.cli.figures import clean, size
 from tui.cli.flags import Common, JsonFlag, unchecked_settings
 from tui.cli.job_commands import watched
 from tui.cli.screen import Screen
+from tui.figures import clean, size
 
 OnePoint = Annotated[
     str, Parameter(name="POINT", required=True, help="A point by its directory or by <vm directory>/<time>.")

@@ -1,40 +1,16 @@
 """The inventory as the console knows it: what the worker told, as a tree that can be filtered, sorted and marked."""
 
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from engine.jobs.inventory_rows import DiskRow, MachineRow, Message, PlaceRow, PointRow, Points, Row, Rows, Status
 from tui.models import fuzzy
+from tui.models.inventory_order import SORTS, natural, sort_value, tags_of
 from tui.models.node_tree import ROOT, Kind, NodeTree
 
 _FEW = 8
 """VMs that come, go or move one by one; more than that, and the visible rows are made anew once."""
-
-SORTS: dict[str, str] = {
-    "name": "by name",
-    "power": "running first",
-    "size": "largest first",
-    "point": "oldest restore point first",
-    "proof": "oldest proof first",
-}
-TAGS: dict[str, str] = {
-    "#on": "running",
-    "#off": "powered off",
-    "#suspended": "suspended",
-    "#template": "a template",
-    "#snap": "with snapshots",
-    "#leftover": "with a snapshot of a backup",
-    "#locked": "locked by another product",
-    "#consolidate": "disks need consolidation",
-    "#nocbt": "without changed block tracking",
-    "#skip": "with disks that a backup skips",
-    "#never": "without any restore point",
-    "#flaw": "with a damaged restore point",
-    "#lost": "disconnected or inaccessible",
-}
-"""Words by which VMs can be filtered beside their names and addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +247,7 @@ class InventoryModel(NodeTree):
 
     def marked_machines(self) -> list[MachineRow]:
         """Those that still exist, in name order."""
-        return sorted((vm for vm in self.machines() if vm.id in self.marked), key=lambda vm: _natural(vm.name))
+        return sorted((vm for vm in self.machines() if vm.id in self.marked), key=lambda vm: natural(vm.name))
 
     @property
     def filtered(self) -> int | None:
@@ -383,7 +359,7 @@ class InventoryModel(NodeTree):
         """The search text and the sort key that follow from a row, and whether the filter shows it."""
         row = self.data[slot]
         if isinstance(row, MachineRow):
-            words = " ".join((row.ip, row.hostname, row.id, *self.tags(row)))
+            words = " ".join((row.ip, row.hostname, row.id, *tags_of(row, self.points(row.id))))
             self._search[slot] = fuzzy.folded(row.name, words)
         elif isinstance(row, PlaceRow):
             self._search[slot] = fuzzy.folded("", row.name)
@@ -394,44 +370,10 @@ class InventoryModel(NodeTree):
 
     def _key(self, row: Row | DiskRow | None) -> tuple[object, ...]:
         if isinstance(row, MachineRow):
-            return 1, self._sort_value(row), _natural(row.name), row.id
-        return (0, 0, _natural(row.name), row.id) if isinstance(row, PlaceRow) else ()
-
-    def _sort_value(self, vm: MachineRow) -> float:
-        points = self.points(vm.id)
-        match self.sort:
-            case "power":
-                return {"poweredOn": 0, "suspended": 1}.get(vm.power, 2) + 3 * vm.template
-            case "size":
-                return -vm.allocated
-            case "point":
-                return points[0].created if points else 0
-            case "proof":
-                return self.last_proof(vm.id) or 0
-        return 0
-
-    def tags(self, vm: MachineRow) -> list[str]:
-        """Those of TAGS that hold for a VM."""
-        points = self.points(vm.id)
-        told = {
-            "#on": vm.power == "poweredOn",
-            "#off": vm.power == "poweredOff",
-            "#suspended": vm.power == "suspended",
-            "#template": vm.template,
-            "#snap": vm.snapshots,
-            "#leftover": any(snapshot.owner for snapshot in vm.snapshots),
-            "#locked": vm.locked,
-            "#consolidate": vm.consolidation,
-            "#nocbt": not vm.cbt,
-            "#skip": vm.skipped,
-            "#never": not points,
-            "#flaw": any(point.flaw for point in points),
-            "#lost": vm.connection != "connected",
-        }
-        return [tag for tag, holds in told.items() if holds]
-
-
-def _natural(name: str) -> tuple[tuple[int, int | str], ...]:
-    """vm2 before vm10."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+            return (
+                1,
+                sort_value(self.sort, row, self.points(row.id), self.last_proof(row.id)),
+                natural(row.name),
+                row.id,
+            )
+        return (0, 0, natural(row.name), row.id) if isinstance(row, PlaceRow) else ()

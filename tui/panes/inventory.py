@@ -15,7 +15,8 @@ from engine.jobs.request import Act
 from engine.secret import Secret
 from tui.commands import Command
 from tui.feed_inventory import InventoryFeed, RunningJobs
-from tui.models.inventory import SORTS, Change, InventoryModel
+from tui.models.inventory import Change, InventoryModel
+from tui.models.inventory_order import SORTS
 from tui.models.node_tree import ROOT, Kind
 from tui.panes.inventory_commands import COMMANDS
 from tui.panes.pane import Pane
