@@ -32,7 +32,8 @@ class Act(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Request:
     """One job. `subjects` are VM specifications (backup, mount) or mount points (unmount); each is one part of the job,
-    numbered from 1. `parallel` parts run at once. `settings` hold no password."""
+    numbered from 1. `parallel` parts run at once. `names` are what the operator knows the subjects by, in their order,
+    when they are given by another word (moref:vm-7); empty without any. `settings` hold no password."""
 
     job: str
     act: Act
@@ -40,6 +41,7 @@ class Request:
     settings: Settings
     adopt: str | None = None
     parallel: int = 1
+    names: tuple[str, ...] = ()
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def part_id(self, part: int) -> str:
@@ -65,6 +67,7 @@ class Request:
             "subjects": list(self.subjects),
             **({"adopt": self.adopt} if self.adopt else {}),
             "parallel": self.parallel,
+            **({"names": list(self.names)} if self.names else {}),
             "created": self.created,
             **plain_settings.to_plain(self.settings),
         }
@@ -82,6 +85,7 @@ def read_request(directory: Path) -> Request:
             settings=plain_settings.from_plain(shape),
             adopt=shape.get("adopt"),
             parallel=shape["parallel"],
+            names=tuple(shape.get("names", ())),
             created=shape["created"],
         )
     except OSError as error:

@@ -86,8 +86,10 @@ class JobState(msgspec.Struct, omit_defaults=True):
 
     @classmethod
     def of(cls, request: Request) -> "JobState":
+        names = dict(enumerate(request.names, 1))
         parts = [
-            PartState(subject, request.part_id(number), disks={}) for number, subject in enumerate(request.subjects, 1)
+            PartState(subject, request.part_id(number), vm=names.get(number, ""), disks={})
+            for number, subject in enumerate(request.subjects, 1)
         ]
         return cls(request.job, request.act.value, request.settings.LOGLEVEL, parts, started=time.time())
 

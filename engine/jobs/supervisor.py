@@ -36,12 +36,14 @@ def start(
     *,
     adopt: str | None = None,
     parallel: int = 1,
+    names: Sequence[str] = (),
 ) -> Job:
     """Starts a worker and returns at once. A PASSWORD in the settings (from the configuration, or typed) goes over a
     pipe; without one the worker looks where the settings say. Raises VcbError when no process can be started."""
     state = StateDirectory.default()
     prune(state.jobs)
-    request = Request(new_job_id(), act, tuple(subjects), settings, adopt, max(1, min(parallel, len(subjects))))
+    at_once = max(1, min(parallel, len(subjects)))
+    request = Request(new_job_id(), act, tuple(subjects), settings, adopt, at_once, tuple(names))
     directory = state.job(request.job).absolute()
     private_directory(state.jobs)
     directory.mkdir(mode=0o700)

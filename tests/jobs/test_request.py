@@ -8,6 +8,7 @@ from engine.config.effective import load
 from engine.config.options import OPTIONS, Settings
 from engine.errors import ConfigError
 from engine.jobs.request import Act, Request, read_request
+from engine.jobs.state import JobState
 
 
 def test_settings_come_back_with_their_origins(tmp_path: Path) -> None:
@@ -44,3 +45,10 @@ def test_an_option_of_a_newer_version_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "job.toml"
     path.write_text(path.read_text().replace("[settings]", "[settings]\nFROM_TOMORROW = 1"))
     assert read_request(tmp_path).settings.HOST == "vc"
+
+
+def test_names_of_subjects_given_by_moref_are_known_from_the_start(tmp_path: Path) -> None:
+    request = Request("20260101T000000Z-abc123", Act.BACKUP, ("moref:vm-7",), Settings.of(), names=("web01",))
+    request.save(tmp_path)
+    assert read_request(tmp_path).names == ("web01",)
+    assert JobState.of(request).parts[0].vm == "web01"

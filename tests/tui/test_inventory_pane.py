@@ -108,11 +108,20 @@ async def test_filter_narrows_as_you_type_and_escape_clears() -> None:
         assert app.line_of("web02")
         assert not app.line_of("mail01")
         assert "1 of 9" in app.pane.note
+        assert cursor(app) == "web02", "what was looked for, not the folder that holds it"
         await pilot.press("enter")
         assert app.focused is app.pane.tree_view
         await pilot.press("escape")
         assert app.line_of("mail01")
         assert app.pane.note == "9 VMs"
+
+
+async def test_a_folder_is_no_vm_and_says_what_to_do() -> None:
+    async with running() as (app, pilot):
+        await pilot.press("home", "b")
+        (said,) = [notice.message for notice in app._notifications]
+        assert said == "The cursor is on Berlin, which is no VM. Space marks the 9 VMs in it; or go to one first."
+        assert not isinstance(app.screen, PlanScreen)
 
 
 async def test_jumping_opens_what_hides_the_vm() -> None:
@@ -170,8 +179,8 @@ async def test_detail_tells_everything_and_stays_live() -> None:
 async def test_the_plan_comes_before_the_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[tuple[Any, ...]] = []
 
-    def start(act: Act, specs: list[str], settings: Settings) -> Job:
-        started.append((act, tuple(specs)))
+    def start(act: Act, specs: list[str], settings: Settings, *, names: list[str]) -> Job:
+        started.append((act, tuple(specs), tuple(names)))
         return Job(tmp_path / "20231115T020000Z-abc123")
 
     monkeypatch.setattr(supervisor, "start", start)
@@ -186,17 +195,17 @@ async def test_the_plan_comes_before_the_job(monkeypatch: pytest.MonkeyPatch, tm
         assert screen.command_line == "vcb backup moref:vm-3 --config /etc/vcb/config.js"
         assert started == []
         await pilot.press("enter")
-        assert started == [(Act.BACKUP, ("moref:vm-3",))]
+        assert started == [(Act.BACKUP, ("moref:vm-3",), ("db01",))]
         await pilot.press("home", "down", "space", "m")
         await pilot.pause()
         await pilot.press("enter")
-        assert started[1:] == [(Act.MOUNT, ("moref:vm-3",)), (Act.MOUNT, ("moref:vm-4",))]
+        assert started[1:] == [(Act.MOUNT, ("moref:vm-3",), ("db01",)), (Act.MOUNT, ("moref:vm-4",), ("db02",))]
         assert app.told[-1].specs == ("moref:vm-3", "moref:vm-4")
         assert not app.pane.model.marked
 
 
 async def test_what_cannot_run_is_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "start", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr(supervisor, "start", lambda *_, **__: pytest.fail("it was started"))
     async with running((100, 40)) as (app, pilot):
         answers(app, error={"code": "vm-unsuitable", "sentence": "It is a template.", "fault": "", "hint": "Clone it."})
         await pilot.press("end", "b")

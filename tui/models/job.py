@@ -79,16 +79,11 @@ class DiskPicture:
 class PartPicture:
     """One VM of the job."""
 
-    subject: str
-    vm: str = ""
+    name: str
     stages: list[StagePicture] = field(default_factory=list)
     disks: dict[str, DiskPicture] = field(default_factory=dict)
     state: str = ""
     sentence: str = ""
-
-    @property
-    def name(self) -> str:
-        return self.vm or self.subject.removeprefix("name:")
 
     @property
     def running(self) -> StagePicture | None:
@@ -125,10 +120,11 @@ class PartPicture:
 
 
 class JobPicture:
-    """All parts of a job, by their numbers from 1. `version` grows with every change that shows."""
+    """All parts of a job, by their numbers from 1, each called by its VM or what it was asked for as. `version` grows
+    with every change that shows."""
 
-    def __init__(self, subjects: Iterable[str]) -> None:
-        self.parts = {number: PartPicture(subject) for number, subject in enumerate(subjects, 1)}
+    def __init__(self, names: Iterable[str]) -> None:
+        self.parts = {number: PartPicture(name) for number, name in enumerate(names, 1)}
         self.ended = ""
         self.version = 0
 
@@ -162,7 +158,7 @@ class JobPicture:
 
 def _follow(part: PartPicture, entry: Entry) -> bool:
     event = entry.event
-    part.vm = event.vm or part.vm
+    part.name = event.vm or part.name
     match event:
         case StageStarted():
             part.stages.append(StagePicture(event.stage, event.at))
@@ -172,7 +168,7 @@ def _follow(part: PartPicture, entry: Entry) -> bool:
                     stage.outcome, stage.seconds = event.outcome, event.seconds
                     break
         case PlanMade():
-            part.vm = event.plan.get("vm") or part.vm
+            part.name = event.plan.get("vm") or part.name
         case Result():
             part.state, part.sentence = event.state, event.sentence
         case DiskStarted() | DiskProgress() | DiskEnded():

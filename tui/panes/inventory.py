@@ -102,8 +102,16 @@ class InventoryPane(Pane):
     def why_not(self, command: Command) -> str:
         needs_vm = ("inventory.backup", "inventory.mount", "inventory.detail")
         if command.id in needs_vm and not self._chosen():
-            return "There is no VM under the cursor, and none is marked."
+            return self._no_vm()
         return ""
+
+    def _no_vm(self) -> str:
+        slot = self.tree_view.cursor_slot
+        if slot is None:
+            return "There is no VM here."
+        held = self.model.counts[slot]
+        vms = "the VM in it" if held == 1 else f"the {held} VMs in it"
+        return f"The cursor is on {self.model.name(slot)}, which is no VM. Space marks {vms}; or go to one first."
 
     def save_state(self) -> dict[str, Any]:
         model = self.model
@@ -216,7 +224,14 @@ class InventoryPane(Pane):
             return
         self.model.set_filter(event.value)
         self.tree_view.rebuilt()
+        self._onto_a_vm()
         self._say_note()
+
+    def _onto_a_vm(self) -> None:
+        """A filter is typed to find VMs: the cursor does not stay on what merely holds them."""
+        slot, kinds = self.tree_view.cursor_slot, self.model.kinds
+        if self.model.needle and slot is not None and kinds[slot] is Kind.PLACE:
+            self.tree_view.go(next((row for row, each in enumerate(self.model.rows) if kinds[each] is Kind.LEAF), 0))
 
     @on(Input.Submitted, "#inventory-words")
     def _typed_all(self) -> None:

@@ -136,7 +136,7 @@ class JobLogPane(Pane, can_focus=True):
         row = next((job for job in self.jobs if job.id == job_id), None)
         if row is None:
             return
-        self.row, self.picture = row, JobPicture(row.subjects)
+        self.row, self.picture = row, JobPicture(row.vms)
         self._shown = replace(self._shown, part=None, disk="", folds=frozenset())
         self._lay_out(since=row.started, names=row.vms if len(row.vms) > 1 else ())
         self._feed.watch(job_id)

@@ -107,7 +107,10 @@ class PlanScreen(TextDialog[str | None]):
         return lines
 
     def _name(self, spec: str) -> str:
-        return next((clean(vm.name) for vm in self.machines if f"moref:{vm.id}" == spec), spec)
+        return clean(self._known_as(spec))
+
+    def _known_as(self, spec: str) -> str:
+        return next((vm.name for vm in self.machines if f"moref:{vm.id}" == spec), spec)
 
     def why_not(self, command: Command) -> str:
         if command.id == "plan.start" and not self.startable:
@@ -118,7 +121,10 @@ class PlanScreen(TextDialog[str | None]):
         """One job with all VMs; a mount is one job each, as on the command line."""
         groups = [self.startable] if self.act is Act.BACKUP else [[spec] for spec in self.startable]
         try:
-            started = [supervisor.start(self.act, specs, self.settings) for specs in groups]
+            started = [
+                supervisor.start(self.act, specs, self.settings, names=[self._known_as(spec) for spec in specs])
+                for specs in groups
+            ]
         except VcbError as error:
             self.failure = error
             self.fill()
