@@ -1,6 +1,10 @@
 """What one host is asked to carry."""
 
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +79,65 @@ def test_cancel_ends_the_waiting(report: Reporter) -> None:
     cancel.cancel()
     with pytest.raises(Cancelled):
         budget.grant("esx01", 65536, 1, patience=3600, report=report, cancel=cancel)
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from engine.transport.nfc.budget import Budget
+budget = Budget(connections=3, shared=lambda: Path(sys.argv[1]))
+grants = [budget.offer("esx01", 65536, 1), budget.offer("esx01", 65536, 1)]
+print("held", flush=True)
+sys.stdin.readline()
+budget.release(grants.pop())
+print("one less", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def neighbour(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process of this proxy with two connections to esx01."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "use.json")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_processes_count_together(tmp_path: Path, neighbour: subprocess.Popen[str], report: Reporter) -> None:
+    budget = Budget(connections=3, shared=lambda: tmp_path / "use.json")
+    assert budget.offer("esx01", 65536, 1)
+    assert budget.offer("esx01", 65536, 1) is None
+    assert budget.offer("esx02", 65536, 1), "another host"
+    with pytest.raises(TransportError, match="esx01 carries 3 of 3 connections"):
+        ask(budget, report)
+    assert neighbour.stdin
+    assert neighbour.stdout
+    neighbour.stdin.write("\n")
+    neighbour.stdin.flush()
+    assert neighbour.stdout.readline() == "one less\n"
+    second = budget.offer("esx01", 65536, 1)
+    assert second
+    assert budget.offer("esx01", 65536, 1) is None
+    budget.release(second)
+    neighbour.kill()
+    neighbour.wait()
+    assert budget.offer("esx01", 65536, 1)
+    assert budget.offer("esx01", 65536, 1), "what the dead one held is free"
+    assert str(neighbour.pid) not in (tmp_path / "use.json").read_text()
+
+
+@pytest.mark.parametrize("content", ['{"1 2', "[]", '{"a b c": 3}', '{"1 2 x": {"esx01": "many"}}', "\0\0"])
+def test_a_damaged_file_counts_as_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "use.json").write_text(content)
+    budget = Budget(connections=1, shared=lambda: tmp_path / "use.json")
+    assert budget.offer("esx01", 65536, 1)
+    assert budget.offer("esx01", 65536, 1) is None
+
+
+def test_a_file_that_cannot_be_made_costs_the_common_count_only(tmp_path: Path) -> None:
+    budget = Budget(connections=1, shared=lambda: tmp_path / "missing" / "use.json")
+    assert budget.offer("esx01", 65536, 1)
+    assert budget.offer("esx01", 65536, 1) is None

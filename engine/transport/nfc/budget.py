@@ -1,4 +1,4 @@
-"""How much NFC one ESXi host is asked to carry at once, over all disks and jobs of this process.
+"""How much NFC one ESXi host is asked to carry at once, over all disks and jobs of this proxy.
 
 VMware's limits: 52 NFC connections, 48 MB of NFC buffers a host (buffer size x count, over all connections), and at
 most 16 MiB of buffers a session. Beyond them hosts refuse or stall connections, other programs' too.
@@ -7,11 +7,16 @@ most 16 MiB of buffers a session. Beyond them hosts refuse or stall connections,
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.cancel import CancelToken
 from engine.errors import TransportError
 from engine.reporter import Reporter
+from engine.state_directory import StateDirectory
+from engine.transport.nfc.neighbours import Neighbours, Rows
 from engine.transport.nfc.wire import BUFFER_DEFAULT
 
 CONNECTIONS_A_HOST = 52
@@ -34,10 +39,18 @@ class Grant:
 
 
 class Budget:
-    """The connections and buffer bytes in use, host by host. Thread-safe."""
+    """The connections and buffer bytes in use, host by host. Thread-safe. `shared` names the file in which the other
+    processes of this proxy tell theirs; without it only this one counts."""
 
-    def __init__(self, *, connections: int = CONNECTIONS_A_HOST, buffer_bytes: int = BUFFER_BYTES_A_HOST) -> None:
+    def __init__(
+        self,
+        *,
+        connections: int = CONNECTIONS_A_HOST,
+        buffer_bytes: int = BUFFER_BYTES_A_HOST,
+        shared: Callable[[], Path] | None = None,
+    ) -> None:
         self._connections, self._buffer_bytes = connections, buffer_bytes
+        self._shared = shared
         self._state = threading.Condition()
         self._used: defaultdict[str, list[Grant]] = defaultdict(list)
 
@@ -73,30 +86,43 @@ class Budget:
         """Room now, or None. Below the wish it gives fewer requests, then the default buffer; never under `at_least`
         bytes (0: the wish or nothing)."""
         requests = max(1, min(requests, BUFFER_BYTES_A_SESSION // buffer))
-        with self._state:
-            used = self._used[host]
-            room = self._buffer_bytes - sum(grant.size for grant in used)
+        with self._state, self._neighbours() as others:
+            used = [grant.size for grant in self._used[host]] + others.of(host)
+            room = self._buffer_bytes - sum(used)
             if len(used) >= self._connections or room < (at_least or buffer * requests):
                 return None
             if room < buffer:
                 buffer = BUFFER_DEFAULT
             grant = Grant(host, buffer, min(requests, room // buffer))
-            used.append(grant)
+            self._used[host].append(grant)
+            others.mine(self._sizes())
             return grant
 
     def release(self, grant: Grant) -> None:
-        with self._state:
+        with self._state, self._neighbours() as others:
             self._used[grant.host].remove(grant)
+            others.mine(self._sizes())
             self._state.notify_all()
 
     def _occupation(self, host: str) -> str:
-        with self._state:
-            used = self._used[host]
-            return (
-                f"{host} carries {len(used)} of {self._connections} connections and "
-                f"{sum(grant.size for grant in used) / 1e6:.1f} of {self._buffer_bytes / 1e6:.1f} MB of buffers"
-            )
+        with self._state, self._neighbours() as others:
+            used = [grant.size for grant in self._used[host]] + others.of(host)
+        return (
+            f"{host} carries {len(used)} of {self._connections} connections and "
+            f"{sum(used) / 1e6:.1f} of {self._buffer_bytes / 1e6:.1f} MB of buffers"
+        )
+
+    def _sizes(self) -> dict[str, list[int]]:
+        return {host: [grant.size for grant in grants] for host, grants in self._used.items()}
+
+    @contextmanager
+    def _neighbours(self) -> Iterator[Rows]:
+        if self._shared is None:
+            yield Rows({}, "")
+            return
+        with Neighbours(self._shared()).held() as rows:
+            yield rows
 
 
-HOSTS = Budget()
-"""The budget of this process: a host's limits hold for all jobs together."""
+HOSTS = Budget(shared=lambda: StateDirectory.default().locks / "nfc-budget.json")
+"""The budget of this proxy: a host's limits hold for all its jobs together."""
