@@ -11,6 +11,7 @@ class Glyphs:
     ok: str
     warning: str
     error: str
+    note: str
     running: str
     waiting: str
     cancelled: str
@@ -54,6 +55,7 @@ UNICODE = Glyphs(
     ok="✓",
     warning="▲",
     error="✗",
+    note="i",
     running="▶",
     waiting="◌",
     cancelled="■",
@@ -88,6 +90,7 @@ ASCII = Glyphs(
     ok="+",
     warning="!",
     error="X",
+    note="i",
     running=">",
     waiting=".",
     cancelled="#",

@@ -44,7 +44,7 @@ async def test_a_wrong_value_is_stopped_corrected_and_saved_with_its_difference(
         entry(pilot).value = "8443"
         await pilot.press("enter")
         await settled(pilot)
-        assert "* not saved" in pane(pilot).note
+        assert "not saved" in pane(pilot).note
         await pilot.press("s")
         assert isinstance(pilot.app.screen, SaveScreen)
         screen = dump(pilot)

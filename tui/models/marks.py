@@ -7,7 +7,7 @@ LEVEL_NAMES = "fatal", "error", "warning", "stage", "step", "api", "wire"
 _STATES = {
     "ok": "ok", "success": "ok", "failed": "error", "failure": "error", "completed with exceptions": "warning",
     "cancelled": "cancelled", "cancelling": "cancelled", "skipped": "skipped", "dead": "skipped",
-    "starting": "waiting", "waiting": "waiting", "running": "running",
+    "warning": "warning", "starting": "waiting", "waiting": "waiting", "running": "running",
 }  # fmt: skip
 
 
@@ -21,3 +21,8 @@ def level_sign(level: int, glyphs: Glyphs) -> str:
 def state_sign(state: str, glyphs: Glyphs) -> str:
     """Of a stage's outcome, or of how a job is or ended; "?" for a word that a newer worker wrote."""
     return getattr(glyphs, _STATES[state]) if state in _STATES else "?"
+
+
+def finding_sign(severity: str | None, glyphs: Glyphs) -> str:
+    """Of what is said about a configuration; a blank for all but errors, warnings and notes."""
+    return getattr(glyphs, severity) if severity in ("error", "warning", "note") else " "

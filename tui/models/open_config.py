@@ -76,6 +76,11 @@ class OpenConfig:
     def drafts(self) -> Drafts:
         return Drafts(self.base.real, self._state)
 
+    @property
+    def only_repaired(self) -> bool:
+        """Whether all that was done since the last save is what `vcb config repair` does too."""
+        return bool(self._acts) and set(self._acts) == {"repair"}
+
     def put(self, document: Document, what: str, *, joins: bool = False) -> bool:
         """Makes `document` the edited one; False when it is already. `joins` makes one step for undo of it and the act
         before, if that had the same `what` (typing)."""
@@ -97,9 +102,9 @@ class OpenConfig:
     def remove(self, name: str) -> bool:
         return self.put(self.document.remove(name), f"unset {name}")
 
-    def type_lines(self, lines: Sequence[str]) -> bool:
-        """What the raw view holds now. Raises ConfigError."""
-        return self.put(with_lines(self.document, lines), "edit", joins=True)
+    def type_lines(self, lines: Sequence[str], *, joins: bool) -> bool:
+        """What the raw view holds now; see `put`. Raises ConfigError."""
+        return self.put(with_lines(self.document, lines), "edit", joins=joins)
 
     def repair(self, finding: Finding) -> bool:
         return self.put(self.document.repair(finding), "repair")
@@ -176,10 +181,6 @@ class OpenConfig:
 
     def difference(self) -> list[str]:
         return unified(self.base.data, self.data, self.path)
-
-    def keep_draft(self) -> None:
-        """Raises TargetError."""
-        self.drafts.keep(self.base.data, self.data, exists=self.base.exists)
 
     def take_up_draft(self) -> Draft | None:
         """Puts the draft of this file into the editor, as one act that can be undone; None when there is none."""

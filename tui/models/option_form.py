@@ -137,16 +137,18 @@ def _by_severity(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def command_line(config: OpenConfig) -> str:
-    """The `vcb config set` that does what was done in the form; `vcb config diff` where it takes more."""
-    words = [f"vcb config set {config.path}"]
+    """The command that does what was done here; "" where none does: to the text, or to a password."""
+    file = shlex.quote(str(config.path))
+    if config.only_repaired:
+        return f"vcb config repair {file}"
+    words = [f"vcb config set {file}"]
     for name in sorted(config.changed_names):
         if name not in OPTIONS or OPTIONS[name].secret:
-            return f"vcb config check {config.path}"
+            return ""
         entry = config.values.get(name)
-        words.append(f"{name}={_quoted(entry.value)}" if entry else f"--unset {name}")
-    return " ".join(words)
+        words.append(shlex.quote(f"{name}={redact(entry.value)}") if entry else f"--unset {name}")
+    return " ".join(words) if len(words) > 1 else ""
 
 
-def _quoted(text: str) -> str:
-
-    return shlex.quote(redact(text))
+def set_command(path: Path, name: str, value: str) -> str:
+    return f"vcb config set {shlex.quote(str(path))} {shlex.quote(f'{name}={value}')}"

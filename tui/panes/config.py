@@ -1,117 +1,88 @@
 """The pane "Configuration": the option table as a form, and the file as text, over one document."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.content import Content
-from textual.timer import Timer
+from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Static
 
+from engine.config.draft import Draft
 from engine.config.finding import Finding
 from engine.config.option_types import ChoiceListOption, ChoiceOption
 from engine.config.options import OPTIONS
 from engine.errors import VcbError
 from tui.commands import Command
+from tui.draft_keeper import DraftKeeper
 from tui.models.open_config import OpenConfig
-from tui.models.option_form import Row, about, choices, edit_text, rows
+from tui.models.option_form import choices, edit_text, rows
 from tui.panes.config_acts import ConfigActs
+from tui.panes.config_commands import COMMANDS, FORM_ONLY, NEEDS_FILE
 from tui.screens.choose import ChooseScreen
 from tui.screens.option_help import OptionHelpScreen
 from tui.widgets.config_text import ConfigText
+from tui.widgets.option_about import OptionAbout
 from tui.widgets.option_rows import OptionRows
+from tui.widgets.prompt_line import PromptLine
 
-_DRAFT_AFTER = 0.4
-"""Seconds of rest after which what is typed is kept as a draft."""
-_STYLES = {
-    "error": "bold $state-error", "warning": "$state-warning", "note": "$state-note", "fix": "$muted",
-    "repair": "$accent", "help": "", "allowed": "", "cost": "$muted", "origin": "$muted",
-}  # fmt: skip
-_MARKS = {"error": "x ", "warning": "! ", "note": "i ", "fix": "> ", "repair": "> "}
-_FORM_ONLY = frozenset({"edit", "cycle", "reset", "filter", "help", "leave_filter"})
-_NEEDS_FILE = frozenset({"edit", "cycle", "reset", "filter", "help", "raw", "save", "undo", "redo", "next_finding",
-                         "repair", "history", "password", "test"})  # fmt: skip
+_ONE_STEP = 2.0
+"""Seconds of rest after which typing in the same line is another step for undo."""
 
 
 class ConfigPane(ConfigActs):
     pane_id = "config"
     pane_title = "Configuration"
     purpose = (
-        "The options of the configuration file, what each means here, and what is wrong with them. x marks an error, "
-        "! a warning, i a note, * what is not saved yet. Nothing is written before s has shown the difference; what is "
-        "not saved when you leave is back the next time."
+        "The options of the configuration file, what each means here, and what is wrong with them: a sign before an"
+        " option tells of an error, a warning, a note, or a change that is not saved, and the words stand below."
+        " Nothing is written before s has shown the difference; what is not saved when you leave is back the next time."
     )
-    commands: ClassVar[tuple[Command, ...]] = (
-        Command("config.edit", "Edit the option", "Changes the value of the option under the cursor: a line to type in,"
-                " or the allowed words with what each means here.", ("enter", "e"), footer="Edit"),
-        Command("config.cycle", "Next word", "Takes the next allowed word of an option that has a fixed list.",
-                ("space",)),
-        Command("config.help", "About the option", "Shows everything about the option under the cursor.", ("h",),
-                footer="About"),
-        Command("config.save", "Save the configuration", "Shows what will change in the file, and saves it when you say"
-                " so.", ("s", "f8", "ctrl+s"), footer="Save"),
-        Command("config.raw", "Form or text", "Switches between the form and the file as text; both show the same"
-                " edits.", ("r", "f5"), footer="Text"),
-        Command("config.undo", "Undo", "Takes the last change back; before the first one, goes to the version saved"
-                " before this one.", ("u", "f9"), footer="Undo"),
-        Command("config.redo", "Redo", "Takes an undo back.", ("ctrl+r",)),
-        Command("config.filter", "Filter options", "Shows the options whose name or section has these words.",
-                ("slash",), footer="Filter"),
-        Command("config.next_finding", "Next finding", "Goes to the next option or line with an error, a warning or a"
-                " note.", ("n", "ctrl+n")),
-        Command("config.repair", "Repair", "Makes the repair that is offered for the option or line under the cursor:"
-                " only where one thing can have been meant.", ("x",)),
-        Command("config.reset", "Back to the default", "Takes the option out of the file, so that its default counts.",
-                ("d", "delete")),
-        Command("config.test", "Test the connection", "Connects to HOST with the values as they stand here: certificate"
-                ", login, version, privileges. Nothing is changed.", ("t",), footer="Test"),
-        Command("config.password", "Store the password", "Asks for the password, unseen, and keeps it in the keyring or"
-                " in a file of mode 0600.", ("p",)),
-        Command("config.history", "Earlier versions", "Lists the saved versions of the file, with what each changed;"
-                " any of them can be taken back into the editor.", ("v",)),
-        Command("config.files", "Configuration files", "Opens another configuration file, or makes one from a sample or"
-                " as a copy.", ("f",)),
-    )  # fmt: skip
+    commands: ClassVar[tuple[Command, ...]] = COMMANDS
     DEFAULT_CSS = """
     ConfigPane { layout: vertical; }
-    ConfigPane #config_about { height: 35%; min-height: 3; max-height: 10; padding: 0 1; background: $surface; }
-    ConfigPane #config_entry { height: 1; border: none; padding: 0 1; background: $panel; }
-    ConfigPane #config_entry:focus { border: none; background: $panel; }
     ConfigPane .off { display: none; }
     """
 
+    class DraftFailed(Message):
+        """What is not saved could not be kept."""
+
+        def __init__(self, error: VcbError) -> None:
+            super().__init__()
+            self.error = error
+
     def __init__(self) -> None:
         super().__init__()
-        self._rows = OptionRows()
-        self._text = ConfigText()
-        self._entry = Input(id="config_entry", classes="off", compact=True)
-        self._about = Static(id="config_about")
-        self._entry_for = ""
+        self._rows, self._text = OptionRows(), ConfigText()
+        self._prompt, self._about = PromptLine(), OptionAbout()
+        self._keeper = DraftKeeper(lambda error: self.post_message(self.DraftFailed(error)))
+        self._draft_trouble = ""
         self._wanted = ""
         self._raw = False
+        self._typed = (-1, 0.0)
         self._unreadable = ""
-        self._resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
+        self._rows.glyphs = self._text.glyphs = self._about.glyphs = self.app.glyphs
         self._text.add_class("off")
         yield self._rows
         yield self._text
-        yield self._entry
+        yield self._prompt
         yield self._about
 
     def on_mount(self) -> None:
         path = self.app.document_path
         if path is None:
             self._rows.add_class("off")
-            self._about.update(Content("There is no configuration file yet. Press f to make one, or to open one."))
+            self._about.say("There is no configuration file yet. Press f to make one, or to open one.")
         else:
             self.open_file(path)
 
     def on_unmount(self) -> None:
-        self._keep_draft_now()
+        self._keep_draft()
+        self._keeper.flush()
 
     def focus_target(self) -> Widget:
         if self.config is None:
@@ -128,40 +99,50 @@ class ConfigPane(ConfigActs):
             self._show_raw(True)
 
     def why_not(self, command: Command) -> str:
-        name = command.id.partition(".")[2]
-        if self.config is None and name in _NEEDS_FILE:
+        if self.config is None and command.id.partition(".")[2] in NEEDS_FILE:
             return self._unreadable or "There is no configuration file open; f opens or makes one."
         return ""
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Keys of the form mean nothing in the text and in a line that is typed."""
         if action == "command" and parameters and isinstance(parameters[0], str):
             name = parameters[0].partition(".")[2]
-            if (self._raw or self._entry_for) and name in _FORM_ONLY:
+            if (self._raw or self._prompt.asking) and name in FORM_ONLY:
                 return False
         return super().check_action(action, parameters)
 
+    # The file
+
     def open_file(self, path: Path) -> bool:
-        self._keep_draft_now()
+        self._keep_draft()
         try:
             self.config = OpenConfig(path, os.environ)
         except VcbError as error:
             self._unreadable = str(error)
             self.complain(error)
             return False
-        self.app.adopt(self.config.settings, path)
+        self.app.document_path = path
         self._rows.remove_class("off")
         draft = self.config.take_up_draft()
         self.config_changed()
         if draft is not None:
-            told = f"Unsaved changes of {draft.at.astimezone():%Y-%m-%d %H:%M} are back. s saves them, u drops them."
-            lost = " The password typed then was not kept." if draft.lost else ""
-            self.app.notify(told + lost, title=path.name, timeout=12)
+            self._tell_of_draft(draft, path)
         broken = next((f for f in self.config.document.findings() if f.severity == "error"), None)
         if broken is not None:
             self._show_raw(True)
             self._text.go_to_line(broken.line)
         return True
+
+    def _tell_of_draft(self, draft: Draft, path: Path) -> None:
+        told = [f"Unsaved changes of {draft.at.astimezone():%Y-%m-%d %H:%M} are back. s shows and saves them, u drops"
+                " them; the file is as it was."]  # fmt: skip
+        if draft.conflict:
+            told.append("It was changed on the disk meanwhile, at the same places: s shows both.")
+        elif draft.changed:
+            told.append("It was changed on the disk meanwhile, at other places: both changes stand here.")
+        if draft.lost:
+            told.append("The password typed then was not kept.")
+        severity = "warning" if draft.changed or draft.lost else "information"
+        self.app.notify(" ".join(told), title=path.name, timeout=15, severity=severity, markup=False)
 
     def config_changed(self) -> None:
         config = self.config
@@ -171,9 +152,10 @@ class ConfigPane(ConfigActs):
             place = self._text.cursor_location
             self._text.load_text(text)
             self._text.move_cursor(place)
+        self._typed = (-1, 0.0)
         self.show_findings()
         self.look_at_machine()
-        self._rest()
+        self._keep_draft()
 
     def show_findings(self) -> None:
         config = self.config
@@ -183,13 +165,20 @@ class ConfigPane(ConfigActs):
         errors = sum(finding.severity == "error" for finding in config.findings)
         told = [config.path.name]
         if errors:
-            told.append("1 error" if errors == 1 else f"{errors} errors")
+            told.append(f"{self.app.glyphs.error} {'1 error' if errors == 1 else f'{errors} errors'}")
         if config.changed:
-            told.append("* not saved")
+            told.append(f"{self.app.glyphs.modified} not saved")
         self.note = ", ".join(told)
         self._show_about()
 
-    # -- what stands below the rows
+    def _keep_draft(self) -> None:
+        if (config := self.config) is not None:
+            self._keeper.keep(config.drafts, config.base.data, config.data, exists=config.base.exists)
+
+    def on_config_pane_draft_failed(self, message: DraftFailed) -> None:
+        if message.error.sentence != self._draft_trouble:  # once, and not at each key
+            self._draft_trouble = message.error.sentence
+            self.complain(message.error)
 
     def on_option_rows_moved(self) -> None:
         self._show_about()
@@ -198,62 +187,53 @@ class ConfigPane(ConfigActs):
     def on_option_rows_chosen(self) -> None:
         self.action_edit()
 
-    def _show_about(self, trial: str | None = None) -> None:
-        config = self.config
-        if config is None:
+    def _show_about(self) -> None:
+        config, row = self.config, self._rows.current
+        if config is None or self._prompt.asking:
             return
         if self._raw:
-            self._about.update(self._about_line())
-            return
-        row = self._rows.current
-        if row is None:
-            self._about.update(Content("No option has these words in its name."))
-            return
-        if trial is not None and row.name == self._entry_for:
-            option = OPTIONS[row.name]
-            said = [("error" if config.is_bad(row.name, self._entry.value) else "warning", trial)] if trial else []
-            allowed = f"Allowed: {option.allowed}. Enter takes it, Esc leaves it as it was."
-            self._about.update(_content([*said, ("allowed", allowed)]))
-            return
-        said = about(config, row)
-        self._about.update(_content(said if self.size.height > 14 else said[:2]))
+            self._about.show_line(config, self._text.cursor_location[0] + 1)
+        elif row is None:
+            self._about.say("No option has these words in its name.")
+        else:
+            self._about.show_row(config, row, self.size.height)
 
-    def _about_line(self) -> Content:
-        assert self.config is not None
-        line = self._text.cursor_location[0] + 1
-        here = [finding for finding in self.config.findings if finding.line == line]
-        if here:
-            row = Row("", findings=tuple(here), name=here[0].options[0] if here[0].options else "")
-            said = about(self.config, row) if row.name in OPTIONS else [(f.severity, f.text) for f in here]
-            return _content(said[:3])
-        errors = sum(finding.severity == "error" for finding in self.config.findings)
-        count = {0: "No errors.", 1: "1 error; ^N goes there."}.get(errors, f"{errors} errors; ^N goes to the next.")
-        return Content(f"Line {line}. {count} Esc: back to the form.")
-
-    # -- form
+    # The form
 
     def action_edit(self) -> None:
-        row = self._rows.current
-        if row is None or self.config is None:
+        row, config = self._rows.current, self.config
+        if row is None or config is None:
             return
-        option = OPTIONS[row.name]
+        name, option = row.name, OPTIONS[row.name]
         if option.secret:
             self.action_password()
         elif isinstance(option, (ChoiceOption, ChoiceListOption)):
             self._choose(option)
         else:
-            self._ask_line(row.name, edit_text(self.config, row.name), f"{row.name} = ")
+            self._prompt.ask(
+                f" {name} =", lambda text: self._entered(name, text), edit_text(config, name),
+                changed=lambda text: self._about.show_trial(config, name, text), left=self._show_about,
+            )  # fmt: skip
+
+    def _entered(self, name: str, text: str) -> bool:
+        """Whether the value is taken."""
+        assert self.config is not None
+        if self.config.is_bad(name, text):
+            self.app.bell()
+            self._about.show_trial(self.config, name, text)
+            return False
+        if taken := self._set(name, text):
+            self._prompt.close()
+            self._show_about()
+        return taken
 
     @work(exclusive=True, group="config-act")
     async def _choose(self, option: ChoiceOption | ChoiceListOption) -> None:
         config = self.config
         assert config is not None
-        value = config.settings.value_of(option.name)
-        chosen = list(value) if isinstance(option, ChoiceListOption) else [value]
-        screen = ChooseScreen(
-            option.name, option.help, choices(option), chosen, many=isinstance(option, ChoiceListOption),
-            equivalent=f"vcb config set {config.path} {option.name}=...",
-        )  # fmt: skip
+        value, many = config.settings.value_of(option.name), isinstance(option, ChoiceListOption)
+        chosen = list(value) if many else [value]
+        screen = ChooseScreen(config.path, option.name, option.help, choices(option), chosen, many=many)
         answer = await self.app.push_screen_wait(screen)
         if answer is not None:
             self._set(option.name, answer)
@@ -298,7 +278,17 @@ class ConfigPane(ConfigActs):
                 self.app.notify(f"{row.name} does not stand in the file.")
 
     def action_filter(self) -> None:
-        self._ask_line("/", self._wanted, "/")
+        self._prompt.ask(" /", self._filtered, self._wanted, changed=self._filter, left=lambda: self._filtered(""))
+
+    def _filter(self, words: str) -> None:
+        assert self.config is not None
+        self._wanted = words
+        self._rows.show(rows(self.config, words))
+
+    def _filtered(self, words: str) -> None:
+        self._filter(words)
+        self._prompt.close()
+        self._show_about()
 
     @work(exclusive=True, group="config-act")
     async def action_help(self) -> None:
@@ -306,67 +296,19 @@ class ConfigPane(ConfigActs):
         if row is not None and self.config is not None:
             await self.app.push_screen_wait(OptionHelpScreen(self.config, row))
 
-    # -- the line that is typed in
-
-    def _ask_line(self, what: str, text: str, placeholder: str) -> None:
-        self._entry_for = what
-        self._entry.remove_class("off")
-        self._entry.placeholder = placeholder
-        self._entry.value = text
-        self._entry.cursor_position = len(text)
-        self._entry.focus()
-        if what != "/":
-            self._show_about("")
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        event.stop()
-        if self._entry_for == "/":
-            self._wanted = event.value
-            assert self.config is not None
-            self._rows.show(rows(self.config, self._wanted))
-        elif self._entry_for and self.config is not None:
-            self._show_about(self.config.trial(self._entry_for, event.value))
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        event.stop()
-        name = self._entry_for
-        if name and name != "/":
-            assert self.config is not None
-            if self.config.is_bad(name, event.value):
-                self.app.bell()
-                self._show_about(self.config.trial(name, event.value))
-                return
-            if not self._set(name, event.value):
-                return
-        self._close_entry()
-
-    def _close_entry(self) -> None:
-        self._entry_for = ""
-        self._entry.add_class("off")
-        self._rows.focus()
-        self._show_about()
-
     def key_escape(self) -> None:
-        if self._entry_for:
-            if self._entry_for == "/":
-                self._wanted = ""
-                assert self.config is not None
-                self._rows.show(rows(self.config))
-            self._close_entry()
-        elif self._raw:
+        if self._raw:
             self._show_raw(False)
         elif self._wanted:
-            self._wanted = ""
-            self.show_findings()
+            self._filtered("")
 
-    # -- text
+    # The text
 
     def action_raw(self) -> None:
         self._show_raw(not self._raw)
 
     def _show_raw(self, raw: bool) -> None:
-        if self._entry_for:
-            self._close_entry()
+        self._prompt.close()
         had_focus = self.has_focus_within
         self._raw = raw
         self._rows.set_class(raw, "off")
@@ -387,23 +329,31 @@ class ConfigPane(ConfigActs):
         event.stop()
         if self.config is None:
             return
+        row, now = self._text.cursor_location[0], time.monotonic()
+        joins = row == self._typed[0] and now - self._typed[1] < _ONE_STEP
         try:
-            changed = self.config.type_lines(
-                [self._text.document.get_line(i) for i in range(self._text.document.line_count)]
-            )
+            changed = self.config.type_lines(self._text.typed_lines, joins=joins)
         except VcbError as error:
             self.complain(error)
             return
         if changed:
+            self._typed = (row, now)
             self.show_findings()
             self.look_at_machine()
-            self._rest()
+            self._keep_draft()
 
     def on_text_area_selection_changed(self) -> None:
         if self._raw:
             self._show_about()
 
-    # -- findings, undo, draft
+    def on_config_text_stepped(self, message: ConfigText.Stepped) -> None:
+        self.stepped(message.which)
+
+    def on_config_text_copied(self, message: ConfigText.Copied) -> None:
+        stars = " The password is not in it: stars stand in its place." if message.hidden else ""
+        self.app.notify(self.app.copy(message.text) + stars, markup=False)
+
+    # Findings
 
     def action_next_finding(self) -> None:
         assert self.config is not None
@@ -429,59 +379,10 @@ class ConfigPane(ConfigActs):
             self._show_raw(True)
             self._text.go_to_line(line)
 
-    def action_repair(self) -> None:
-        assert self.config is not None
-        offered = [finding for finding in self._findings_here() if finding.repair]
-        if not offered:
-            self.app.notify("No repair is offered here; n goes to the next finding.")
-            return
-        try:
-            self.config.repair(offered[0])
-        except VcbError as error:
-            self.complain(error)
-            return
-        self.config_changed()
-        self.app.notify("Repaired; u takes it back.")
-
-    def _findings_here(self) -> list[Finding]:
+    def findings_here(self) -> list[Finding]:
         assert self.config is not None
         if self._raw:
             line = self._text.cursor_location[0] + 1
             return [finding for finding in self.config.findings if finding.line == line]
         row = self._rows.current
         return list(row.findings) if row else []
-
-    def action_undo(self) -> None:
-        self._stepped("undo")
-
-    def action_redo(self) -> None:
-        self._stepped("redo")
-
-    def _stepped(self, which: str) -> None:
-        config = self.config
-        assert config is not None
-        try:
-            what = config.undo() if which == "undo" else config.redo()
-        except VcbError as error:
-            self.complain(error)
-            return
-        if what:
-            self.config_changed()
-        self.app.notify(f"{which.capitalize()}: {what}" if what else f"There is nothing to {which}.")
-
-    def _rest(self) -> None:
-        if self._resting is not None:
-            self._resting.stop()
-        self._resting = self.set_timer(_DRAFT_AFTER, self._keep_draft_now)
-
-    def _keep_draft_now(self) -> None:
-        if self.config is None:
-            return
-        try:
-            self.config.keep_draft()
-        except VcbError as error:
-            self.complain(error)
-
-
-def _content(said: list[tuple[str, str]]) -> Content:
-    return Content("\n").join(Content.styled(_MARKS.get(kind, "") + text, _STYLES[kind]) for kind, text in said)

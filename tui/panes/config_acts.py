@@ -35,6 +35,10 @@ class ConfigActs(Pane):
         """Shows the option, or the line of the file."""
         raise NotImplementedError
 
+    def findings_here(self) -> list[Finding]:
+        """Of the option or the line at the cursor."""
+        raise NotImplementedError
+
     def open_file(self, path: Path) -> bool:
         """Opens another file; what was edited stays as the draft of the file before."""
         raise NotImplementedError
@@ -156,6 +160,39 @@ class ConfigActs(Pane):
             config.set("THUMBPRINT", approved)
             self.config_changed()
             self.app.notify("THUMBPRINT is set; s saves it.")
+
+    def action_repair(self) -> None:
+        assert self.config is not None
+        offered = [finding for finding in self.findings_here() if finding.repair]
+        if not offered:
+            self.app.notify("No repair is offered here; n goes to the next finding.")
+            return
+        try:
+            self.config.repair(offered[0])
+        except VcbError as error:
+            self.complain(error)
+            return
+        self.config_changed()
+        self.app.notify("Repaired; u takes it back.")
+
+    def action_undo(self) -> None:
+        self.stepped("undo")
+
+    def action_redo(self) -> None:
+        self.stepped("redo")
+
+    def stepped(self, which: str) -> None:
+        """`which`: undo or redo."""
+        config = self.config
+        assert config is not None
+        try:
+            what = config.undo() if which == "undo" else config.redo()
+        except VcbError as error:
+            self.complain(error)
+            return
+        if what:
+            self.config_changed()
+        self.app.notify(f"{which.capitalize()}: {what}" if what else f"There is nothing to {which}.")
 
     @work(thread=True, exclusive=True, group="config-thread-check")
     def look_at_machine(self) -> None:

@@ -1,81 +1,101 @@
-"""A dialog for an option with a fixed list of words: each with what it means here."""
+"""A dialog for an option with a fixed list of words: each in a line, and below what the one at the cursor means."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
+from textual import on
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Static
 
 from tui.commands import Command
-from tui.models.option_form import Choice
+from tui.models.option_form import Choice, set_command
 from tui.screens.command_dialog import CommandDialog
+from tui.widgets.choice_list import Choice as Line, ChoiceList
 
 
 class ChooseScreen(CommandDialog[str]):
     """Gives the chosen word, or for several the words with ", " between, in the order of their choice."""
 
     DEFAULT_CSS = """
-    ChooseScreen OptionList { height: auto; max-height: 70vh; border: none; background: $surface; padding: 0; }
     ChooseScreen #help { margin-bottom: 1; }
+    ChooseScreen #meaning { margin-top: 1; min-height: 4; }
     """
-    AUTO_FOCUS = "OptionList"
+    AUTO_FOCUS = "ChoiceList"
     commands: ClassVar[tuple[Command, ...]] = (
         Command("choose.take", "Take it", "Takes the word under the cursor; of a list, the marked ones.", ("enter",),
                 footer="Take"),
         Command("choose.toggle", "Mark", "Puts the word into the list, or takes it out.", ("space",), footer="Mark"),
     )  # fmt: skip
+    hides_impossible = True
 
-    def __init__(self, name: str, help_text: str, choices: Sequence[Choice], chosen: Sequence[str], *, many: bool,
-                 equivalent: str = "") -> None:  # fmt: skip
-        super().__init__(name, equivalent)
-        self.help_text, self.choices, self.many = help_text, choices, many
+    def __init__(self, file: Path, name: str, help_text: str, choices: Sequence[Choice], chosen: Sequence[str], *,
+                 many: bool) -> None:  # fmt: skip
+        super().__init__(name, set_command(file, name, ", ".join(chosen)))
+        self.file, self.option_name, self.help_text, self.choices, self.many = file, name, help_text, choices, many
         self.chosen = list(chosen)
 
     def body(self) -> Iterable[Widget]:
         yield Static(Content(self.help_text), id="help")
-        words = [choice.word for choice in self.choices]
-        options = OptionList(*(Option(self._label(choice), choice.word) for choice in self.choices))
-        options.highlighted = words.index(self.chosen[0]) if self.chosen and self.chosen[0] in words else 0
-        yield options
+        yield ChoiceList()
+        yield Static(id="meaning")
 
-    def _label(self, choice: Choice) -> Content:
-        if self.many:
-            mark = f"[{self.chosen.index(choice.word) + 1}] " if choice.word in self.chosen else "[ ] "
-        else:
-            mark = "(o) " if choice.word in self.chosen else "( ) "
-        parts: list[str | tuple[str, str]] = [mark, (choice.word, "bold"), f"  {choice.meaning}"]
-        if choice.needs:
-            parts.append((f" {choice.needs}", "$muted"))
-        if choice.hindrance:
-            parts.append((f" x {choice.hindrance}", "$state-error"))
-        return Content.assemble(*parts)
+    def on_mount(self) -> None:
+        super().on_mount()
+        words = [choice.word for choice in self.choices]
+        lines = self.query_one(ChoiceList)
+        lines.styles.height = len(words)
+        lines.show(self._lines(), words.index(self.chosen[0]) if self.chosen and self.chosen[0] in words else 0)
+        self._tell()
+
+    def _lines(self) -> list[Line]:
+        width = max(len(choice.word) for choice in self.choices)
+        sign = self.app.glyphs.error
+        return [
+            Line(choice.word, f"{self._mark(choice.word)} {choice.word:<{width}}  {choice.meaning}",
+                 f"{sign} not here" if choice.hindrance else "", muted=bool(choice.hindrance))
+            for choice in self.choices
+        ]  # fmt: skip
+
+    def _mark(self, word: str) -> str:
+        if not self.many:
+            return "(o)" if word in self.chosen else "( )"
+        return f"[{self.chosen.index(word) + 1}]" if word in self.chosen else "[ ]"
+
+    @property
+    def _here(self) -> Choice:
+        return self.choices[self.query_one(ChoiceList).cursor]
+
+    @on(ChoiceList.Moved)
+    def _tell(self) -> None:
+        """What the word at the cursor means, and the command that would take it."""
+        here = self._here
+        parts: list[str | tuple[str, str]] = [(here.word, "bold"), f": {here.meaning}"]
+        if here.needs:
+            parts.append((f" {here.needs}", "$muted"))
+        if here.hindrance:
+            parts.append((f"\n{self.app.glyphs.error} {here.hindrance}", "$state-error"))
+        self.query_one("#meaning", Static).update(Content.assemble(*parts))
+        self.show_command(set_command(self.file, self.option_name, self._answer()))
+
+    def _answer(self) -> str:
+        return ", ".join(self.chosen) if self.many else self._here.word
 
     def why_not(self, command: Command) -> str:
         if command.id == "choose.toggle" and not self.many:
             return "One word only: Enter takes it."
         return super().why_not(command)
 
+    @on(ChoiceList.Taken)
     def action_take(self) -> None:
-        place = self.query_one(OptionList).highlighted
-        if self.many:
-            self.dismiss(", ".join(self.chosen))
-        elif place is not None:
-            self.dismiss(self.choices[place].word)
+        self.dismiss(self._answer())
 
     def action_toggle(self) -> None:
-        options = self.query_one(OptionList)
-        if options.highlighted is None:
-            return
-        word = self.choices[options.highlighted].word
+        word, lines = self._here.word, self.query_one(ChoiceList)
         if word in self.chosen:
             self.chosen.remove(word)
         else:
             self.chosen.append(word)
-        for choice in self.choices:
-            options.replace_option_prompt(choice.word, self._label(choice))
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        self.action_take()
+        lines.show(self._lines(), lines.cursor)
+        self._tell()

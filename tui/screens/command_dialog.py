@@ -54,6 +54,8 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
     """
 
     commands: ClassVar[tuple[Command, ...]] = (CLOSE, COPY)
+    hides_impossible: ClassVar[bool] = False
+    """Whether keys that do nothing now are left out at the bottom: where what is possible does not change by itself."""
 
     if TYPE_CHECKING:
 
@@ -100,7 +102,8 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
         self.query_one("#dialog-body").styles.max_height = max(3, self.size.height - 5 - command)
 
     def tell_keys(self) -> None:
-        self.query_one(KeyBar).show(self, (), without="" if self.command_line else COPY.id)
+        without = {command.id for command in self.offered() if self.hides_impossible and self.why_not(command)}
+        self.query_one(KeyBar).show(self, (), without=without if self.command_line else {*without, COPY.id})
 
     def _shown_command(self) -> Content:
         return Content.assemble(Content.styled("$ ", "$rule"), Content(self.command_line))

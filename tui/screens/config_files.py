@@ -2,29 +2,39 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
+from textual import on
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import Input, Static
 
 from engine.config import samples, saving
 from engine.config.document import kind_of
 from engine.config.effective import config_directories
 from engine.errors import VcbError
+from tui.commands import Command
 from tui.screens.command_dialog import CommandDialog
+from tui.screens.dialog_text import printable
+from tui.widgets.choice_list import Choice, ChoiceList
+
+_MOST_SHOWN = 14
 
 
 class ConfigFilesScreen(CommandDialog[Path]):
     """Gives the file to open. A new one is written at once: it is a sample, or a copy, and valid or as its original."""
 
     DEFAULT_CSS = """
-    ConfigFilesScreen OptionList { height: auto; max-height: 16; border: none; background: $surface; padding: 0; }
-    ConfigFilesScreen Input { height: 1; border: none; background: $panel; margin-top: 1; }
-    ConfigFilesScreen Input:focus { border: none; background: $panel; }
+    ConfigFilesScreen Input { margin-top: 1; }
     ConfigFilesScreen #trouble { color: $state-error; height: auto; }
     """
-    AUTO_FOCUS = "OptionList"
+    AUTO_FOCUS = "ChoiceList"
+    commands: ClassVar[tuple[Command, ...]] = (
+        Command("files.take", "Take it", "Opens the file at the cursor, or asks for the name of the new one.",
+                ("enter",), footer="Take"),
+        Command("files.path", "Another path", "Goes to the line for the path of a file.", ("tab",), footer="Type a"
+                " path"),
+    )  # fmt: skip
 
     def __init__(self, current: Path | None) -> None:
         super().__init__("Configuration files", f"vcb --config {current or 'FILE'}")
@@ -33,15 +43,22 @@ class ConfigFilesScreen(CommandDialog[Path]):
         self._source: str | None = None
 
     def body(self) -> Iterable[Widget]:
-        files = self._files()
-        options = [Option(Content(f"{'->' if path == self.current else '  '} {path}"), f"open {path}")
-                   for path in files]  # fmt: skip
-        if self.current:
-            options.append(Option(Content(f" + a copy of {self.current.name}, without its password"), "copy"))
-        options += [Option(Content(f" + new from the sample {name}"), f"sample {name}") for name in samples.files()]
-        yield OptionList(*options)
-        yield Input(placeholder="path of another file (Enter opens it)", id="path", compact=True)
+        yield ChoiceList()
+        yield Input(placeholder="path of another file (Enter opens it)", id="path", compact=True, select_on_focus=False)
         yield Static(id="trouble")
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        choices = [
+            Choice(f"open {path}", printable(str(path)), "open now" if path == self.current else "")
+            for path in self._files()
+        ]
+        if self.current:
+            choices.append(Choice("copy", f"+ a copy of {self.current.name}, without its password"))
+        choices += [Choice(f"sample {name}", f"+ new from the sample {name}") for name in samples.files()]
+        lines = self.query_one(ChoiceList)
+        lines.styles.height = min(len(choices), _MOST_SHOWN)
+        lines.show(choices)
 
     def _files(self) -> list[Path]:
         directories = dict.fromkeys([self.directory, *config_directories()])
@@ -50,8 +67,16 @@ class ConfigFilesScreen(CommandDialog[Path]):
         first = [self.current.absolute()] if self.current else []
         return [*first, *(path for path in found if path not in first)][:200]
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        do, _, what = (event.option_id or "").partition(" ")
+    def action_take(self) -> None:
+        self.query_one(ChoiceList).action_take()
+
+    def action_path(self) -> None:
+        entry, lines = self.query_one(Input), self.query_one(ChoiceList)
+        (lines if entry.has_focus else entry).focus()
+
+    @on(ChoiceList.Taken)
+    def _taken(self, message: ChoiceList.Taken) -> None:
+        do, _, what = message.choice.id.partition(" ")
         if do == "open":
             self.dismiss(Path(what))
             return
@@ -64,16 +89,16 @@ class ConfigFilesScreen(CommandDialog[Path]):
         self._say("Name the new file; Enter makes it.")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        path = Path(event.value.strip()).expanduser().absolute()
+        path, sign = Path(event.value.strip()).expanduser().absolute(), self.app.glyphs.error
         try:
             kind_of(path)
             if self._source is not None:
                 self._make(path, self._source)
             elif not path.is_file():
-                self._say(f"x {path} is not there; choose a sample above to make it.")
+                self._say(f"{sign} {path} is not there; choose a sample above to make it.")
                 return
         except VcbError as error:
-            self._say(f"x {error.sentence}. {error.hint}")
+            self._say(f"{sign} {error.sentence}. {error.hint}")
             return
         self.dismiss(path)
 

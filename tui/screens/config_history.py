@@ -4,30 +4,32 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual.content import Content
+from textual import on
 from textual.widget import Widget
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
 
 from engine.config.difference import unified
 from engine.config.history import Version
 from tui.commands import Command
 from tui.screens.command_dialog import CommandDialog
-from tui.widgets.diff_view import coloured
+from tui.screens.dialog_text import text
+from tui.widgets.choice_list import Choice, ChoiceList
+from tui.widgets.diff_view import DiffView
+
+_MOST_SHOWN = 8
 
 
 class ConfigHistoryScreen(CommandDialog[Version]):
     """Gives the version to take back into the editor. Newest first."""
 
     DEFAULT_CSS = """
-    ConfigHistoryScreen OptionList { height: auto; max-height: 10; border: none; background: $surface; padding: 0; }
-    ConfigHistoryScreen #diff { margin-top: 1; }
+    ConfigHistoryScreen DiffView { margin-top: 1; }
     """
-    AUTO_FOCUS = "OptionList"
+    AUTO_FOCUS = "ChoiceList"
     commands: ClassVar[tuple[Command, ...]] = (
         Command("versions.take", "Take it back", "Puts this version into the editor; nothing is written.", ("enter",),
                 footer="Take it back into the editor"),
     )  # fmt: skip
+    hides_impossible = True
 
     def __init__(self, path: Path, versions: Sequence[Version], current: int, data: bytes) -> None:
         super().__init__(f"Saved versions of {path.name}", f"vcb config history {path}")
@@ -35,25 +37,37 @@ class ConfigHistoryScreen(CommandDialog[Version]):
 
     def body(self) -> Iterable[Widget]:
         if not self._versions:
-            yield Static(Content("vcb has not saved this file yet."))
+            yield text("vcb has not saved this file yet.")
             return
-        yield OptionList(*(Option(self._label(version)) for version in self._versions))
-        yield Static(id="diff")
+        yield ChoiceList()
+        yield DiffView(())
 
-    def _label(self, version: Version) -> Content:
-        here = "->" if version.number == self._current else "  "
-        when = f"{version.at.astimezone():%Y-%m-%d %H:%M:%S}"
-        return Content(f"{here} {version.number:>3}  {when}  {version.what}")
-
-    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        lines = unified(self._data, self._versions[event.option_index].data, self._path)
-        text = coloured(lines) if lines else Content("This is what stands in the editor.")
-        self.query_one("#diff", Static).update(text)
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        self.action_take()
-
-    def action_take(self) -> None:
+    def on_mount(self) -> None:
+        super().on_mount()
         if self._versions:
-            self.dismiss(self._versions[self.query_one(OptionList).highlighted or 0])
+            lines = self.query_one(ChoiceList)
+            lines.styles.height = min(len(self._versions), _MOST_SHOWN)
+            lines.show([Choice(str(version.number), self._label(version)) for version in self._versions])
+            self._show_difference()
+
+    def _label(self, version: Version) -> str:
+        here = "on the disk" if version.number == self._current else ""
+        return f"{version.number:>3}  {version.at.astimezone():%Y-%m-%d %H:%M:%S}  {version.what}  {here}"
+
+    @property
+    def _here(self) -> Version:
+        return self._versions[self.query_one(ChoiceList).cursor]
+
+    @on(ChoiceList.Moved)
+    def _show_difference(self) -> None:
+        lines = unified(self._data, self._here.data, self._path)
+        self.query_one(DiffView).show(lines, "This is what stands in the editor.")
+
+    def why_not(self, command: Command) -> str:
+        if command.id == "versions.take" and not self._versions:
+            return "There is no version to take back."
+        return super().why_not(command)
+
+    @on(ChoiceList.Taken)
+    def action_take(self) -> None:
+        self.dismiss(self._here)

@@ -30,6 +30,8 @@ class ConflictScreen(CommandDialog[Answer]):
                 footer="Theirs", method="answer", argument="theirs"),
     )  # fmt: skip
 
+    hides_impossible = True
+
     def __init__(self, conflict: ConflictError, path: Path) -> None:
         super().__init__(f"{path.name} changed on disk", f"vcb config diff {path}")
         self.conflict, self.path = conflict, path

@@ -1,5 +1,6 @@
 """The connection tried out: each step in a sentence, as it is known."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -13,10 +14,12 @@ from engine.config.options import Settings
 from engine.jobs.connection_check import Step, started
 from engine.secret import redact
 from tui.commands import Command
+from tui.models.marks import state_sign
 from tui.screens.command_dialog import CommandDialog
 from tui.screens.dialog_text import joined, text
 
-_MARKS = {"ok": ("ok  ", "$state-ok"), "warning": ("!   ", "$state-warning"), "failed": ("x   ", "bold $state-error")}
+_SHA256 = re.compile(r" ((?:[0-9A-F]{2}:){16})((?:[0-9A-F]{2}:){15}[0-9A-F]{2})\.?")
+_STYLES = {"ok": "$state-ok", "warning": "$state-warning", "failed": "bold $state-error"}
 
 
 class ConnectionScreen(CommandDialog[str]):
@@ -26,6 +29,8 @@ class ConnectionScreen(CommandDialog[str]):
         Command("connection.approve", "Approve the certificate", "Sets THUMBPRINT to the certificate that the server "
                 "shows. Compare it at the server's own console first.", ("A",), danger=True, footer="Approve"),
     )  # fmt: skip
+
+    hides_impossible = True
 
     def __init__(self, settings: Settings, path: Path) -> None:
         super().__init__(f"Connection to {settings.HOST or 'HOST'}", f"vcb config test --config {path}")
@@ -53,9 +58,13 @@ class ConnectionScreen(CommandDialog[str]):
     def _show(self, more: str) -> None:
         lines: list[Content | str] = []
         for step in self.steps:
-            lines.append(Content.assemble(_MARKS[step.state], (f"{step.name}: ", "bold"), redact(step.text)))
+            said = _in_halves(redact(step.text))
+            sign = (f"{state_sign(step.state, self.app.glyphs)} ", _STYLES[step.state])
+            lines.append(Content.assemble(sign, (f"{step.name}: ", "bold"), said))
+            if step.fingerprint and step.fingerprint not in step.text + step.hint:
+                lines.append(_in_halves(f"Its SHA-256 is {step.fingerprint}"))
             if step.hint:
-                lines.append(Content.styled(f"    {redact(step.hint)}", "$muted"))
+                lines.append(Content.styled(_in_halves(redact(step.hint)), "$muted"))
         if self.fingerprint and not more:
             lines.append("Compare the fingerprint at the server's own console before you approve it with A.")
         self.query_one("#steps", Static).update(joined([*lines, more] if more else lines))
@@ -68,3 +77,8 @@ class ConnectionScreen(CommandDialog[str]):
 
     def action_approve(self) -> None:
         self.dismiss(self.fingerprint)
+
+
+def _in_halves(text: str) -> str:
+    """A fingerprint stands in two lines of its own, to be compared with another screen by eye."""
+    return _SHA256.sub(r"\n    \1\n    \2", text)

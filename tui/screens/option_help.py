@@ -7,6 +7,7 @@ from textual.widget import Widget
 
 from engine.config.option_types import ChoiceListOption, ChoiceOption
 from engine.config.options import OPTIONS
+from tui.models.marks import finding_sign
 from tui.models.open_config import OpenConfig
 from tui.models.option_form import Row, about, choices
 from tui.screens.command_dialog import CommandDialog
@@ -22,11 +23,14 @@ class OptionHelpScreen(CommandDialog[None]):
         self._option = OPTIONS[row.name]
 
     def body(self) -> Iterable[Widget]:
-        lines: list[Content | str] = [Content(f"{text}\n") for _, text in self._said]
+        glyphs = self.app.glyphs
+        lines: list[Content | str] = [
+            Content(f"{finding_sign(kind, glyphs)} {text}\n".lstrip(" ")) for kind, text in self._said
+        ]
         if isinstance(self._option, (ChoiceOption, ChoiceListOption)):
             for choice in choices(self._option):
                 lines.append(Content.assemble((f"{choice.word}: ", "bold"), choice.meaning, f" {choice.needs}"))
                 if choice.hindrance:
-                    lines.append(Content.styled(f"  x {choice.hindrance}", "$state-error"))
+                    lines.append(Content.styled(f"  {glyphs.error} {choice.hindrance}", "$state-error"))
         since = "an option of VCB" if self._option.since == "VCB" else "not an option of VCB"
         yield text(*lines, Content.styled(f"\n{self._option.name} is {since}.", "$muted"))

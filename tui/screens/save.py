@@ -33,6 +33,8 @@ class SaveScreen(CommandDialog[Answer]):
                 danger=True, footer="Save with errors"),
     )  # fmt: skip
 
+    hides_impossible = True
+
     def __init__(self, file: str, lines: Sequence[str], errors: Sequence[Finding], cautions: Sequence[str],
                  equivalent: str) -> None:  # fmt: skip
         super().__init__(f"Save {file}?", equivalent)
@@ -43,7 +45,7 @@ class SaveScreen(CommandDialog[Answer]):
         if self.errors:
             yield Static(self._said(), id="errors")
         for caution in self.cautions:
-            yield Static(Content.styled(f"! {caution}", "$state-warning"))
+            yield Static(Content.styled(f"{self.app.glyphs.warning} {caution}", "$state-warning"))
         yield DiffView(self.lines)
 
     def _said(self) -> Content:
@@ -52,7 +54,11 @@ class SaveScreen(CommandDialog[Answer]):
         if self.insisting:
             head = f"Press Y to save a file that no run accepts, with {count}:"
         told = [
-            Content.assemble(("x ", "bold $state-error"), redact(error.text), (f" {redact(error.fix)}", "$muted"))
+            Content.assemble(
+                (f"{self.app.glyphs.error} ", "bold $state-error"),
+                redact(error.text),
+                (f" {redact(error.fix)}", "$muted"),
+            )
             for error in self.errors[:4]
         ]
         more = [f"  and {len(self.errors) - 4} more"] if len(self.errors) > 4 else []

@@ -92,7 +92,7 @@ class StorePasswordScreen(CommandDialog[Stored]):
                 keyring = password_store.store_in_keyring(self.settings, secret)
                 stored = Stored(f"Stored in the keyring ({keyring}) as {service(self.settings)}.", None)
         except ConfigError as error:
-            text = f"x {error.sentence}. {error.hint.replace('Use --file FILE', 'Name a file')}"
+            text = f"{self.app.glyphs.error} {error.sentence}. {error.hint.replace('Use --file FILE', 'Name a file')}"
             self.app.call_from_thread(self.query_one("#trouble", Static).update, Content(text))
             return
         self.app.call_from_thread(self.dismiss, stored)

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from rich.style import Style
 from rich.text import Text
+from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
 
@@ -18,12 +19,13 @@ from engine.config.finding import Finding
 from engine.config.masking import covered
 from engine.config.toml_statements import statements
 from engine.secret import redact
+from tui.glyphs import UNICODE, Glyphs
+from tui.models.marks import finding_sign
 
 _KINDS = {
     "comment": "comment", "unclosed": "error", "string": "string", "curly": "error", "number": "number",
     "word": "name", "odd_space": "error", "other": "error",
 }  # fmt: skip
-_MARKS: dict[str, str] = {"error": "x", "warning": "!", "note": "i"}
 _THEME = "config"
 Severity = Literal["error", "warning", "note"]
 
@@ -32,7 +34,10 @@ class ConfigText(TextArea):
     """Lines that may hold a password show stars of the same length, whatever is typed into them."""
 
     DEFAULT_CSS = """
-    ConfigText { height: 1fr; border: none; padding: 0; background: $background; color: $foreground; }
+    ConfigText {
+        height: 1fr; border: none; padding: 0; background: $background; color: $foreground;
+        scrollbar-size-vertical: 1; scrollbar-size-horizontal: 1;
+    }
     ConfigText:focus { border: none; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -48,8 +53,24 @@ class ConfigText(TextArea):
     ConfigText > .text--note { color: $state-note; }
     """
 
+    class Stepped(Message):
+        """One step of undo or redo is wanted: of the document that form and text share."""
+
+        def __init__(self, which: str) -> None:
+            super().__init__()
+            self.which = which
+
+    class Copied(Message):
+        """Text to be copied out, without what is `hidden` on the screen too."""
+
+        def __init__(self, text: str, *, hidden: bool) -> None:
+            super().__init__()
+            self.text, self.hidden = text, hidden
+
     def __init__(self) -> None:
         self.kind: Kind = "config.js"
+        self.glyphs: Glyphs = UNICODE
+        self._taken = ""
         self._findings: dict[int, Finding] = {}
         super().__init__(show_line_numbers=True, soft_wrap=False, id="config_text", tab_behavior="focus")
 
@@ -89,9 +110,50 @@ class ConfigText(TextArea):
         plain = self.document.get_line(line_index)
         line = Text(covered(plain), end="", no_wrap=True)
         if finding := self._findings.get(line_index + 1):
-            said = f"  {_MARKS[finding.severity]} {redact(finding.text)}"
+            said = f"  {finding_sign(finding.severity, self.glyphs)} {redact(finding.text)}"
             line.append(said, self._partial(finding.severity) + Style(italic=True, underline=False))
         return line
+
+    @property
+    def typed_lines(self) -> list[str]:
+        """What stands in the editor."""
+        return [self.document.get_line(row) for row in range(self.document.line_count)]
+
+    # Undo is the pane's, and the clipboard outside gets no password
+
+    def action_undo(self) -> None:
+        self.post_message(self.Stepped("undo"))
+
+    def action_redo(self) -> None:
+        self.post_message(self.Stepped("redo"))
+
+    def action_copy(self) -> None:
+        if self.selected_text:
+            self._take(self.selected_text, *sorted(self.selection))
+
+    def action_cut(self) -> None:
+        start, end = sorted(self.selection)
+        if start == end:
+            start, end = (start[0], 0), (start[0] + 1, 0)
+            if start[0] + 1 == self.document.line_count:
+                end = (start[0], len(self.document.get_line(start[0])))
+        text = self.document.get_text_range(start, end)
+        if text:
+            self._take(text, start, end)
+            self.delete(start, end)
+
+    def _take(self, text: str, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """To be pasted here as it is, and anywhere else with stars for what the screen does not show either."""
+        self._taken = text
+        rows = [covered(self.document.get_line(row)) for row in range(start[0], end[0] + 1)]
+        rows[-1] = rows[-1][: end[1]]
+        rows[0] = rows[0][start[1] :]
+        shown = "\n".join(rows)
+        self.post_message(self.Copied(shown, hidden=shown != text))
+
+    def action_paste(self) -> None:
+        if result := self._replace_via_keyboard(self._taken or self.app.clipboard, *self.selection):
+            self.move_cursor(result.end_location)
 
     def _build_highlight_map(self) -> None:
         self._line_cache.clear()

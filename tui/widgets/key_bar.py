@@ -4,6 +4,7 @@ Our own, since Textual's makes a widget for each key at each change and never le
 400 refreshes; qlever-control PR#316). This one is a single line, painted again only when its words change.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from textual import events
@@ -43,9 +44,9 @@ class KeyBar(Widget):
         super().__init__()
         self._ascii = ascii_only
 
-    def show(self, here: Offers, everywhere: tuple[Command, ...], *, without: str = "") -> None:
-        """The footer words of who has the keyboard, then those of the console; the command `without` is left out."""
-        offered = (command for command in here.offered() if command.footer and command.id != without)
+    def show(self, here: Offers, everywhere: tuple[Command, ...], *, without: Container[str] = ()) -> None:
+        """The footer words of who has the keyboard, then those of the console; not those of the commands `without`."""
+        offered = (command for command in here.offered() if command.footer and command.id not in without)
         own = tuple(self._item(command, here) for command in offered)
         rest = tuple(self._item(command, None) for command in everywhere if command.footer)
         self.items = own + rest

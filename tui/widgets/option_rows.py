@@ -13,13 +13,13 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from engine.config.options import OPTIONS
+from tui.glyphs import UNICODE, Glyphs
+from tui.models.marks import finding_sign
 from tui.models.option_form import Row
 
 _NAME_WIDTH = max(map(len, OPTIONS))
 _SHORT_NAME_WIDTH = 18
 _ORIGIN_WIDTH = 12
-_MARKS = {"error": "x", "warning": "!", "note": "i", None: " "}
-CHANGED = "*"
 
 
 class OptionRows(ScrollView, can_focus=True):
@@ -65,6 +65,7 @@ class OptionRows(ScrollView, can_focus=True):
         super().__init__(id="config_rows")
         self.shown: list[Row] = []
         self.cursor = 0
+        self.glyphs: Glyphs = UNICODE
 
     @property
     def current(self) -> Row | None:
@@ -152,33 +153,33 @@ class OptionRows(ScrollView, can_focus=True):
         if not row.name:
             section = [Segment(set_cell_size(f" {row.section}", width), self._style("section"))]
             return Strip(section, width).apply_style(self.rich_style)
-        strip = Strip(self._cells(row, width), width)
+        strip = Strip(self._cells(row, width, here=place == self.cursor), width)
         if place == self.cursor:
             strip = strip.apply_style(self._style("cursor" if self.has_focus else "cursor-blurred", partial=True))
         return strip
 
-    def _cells(self, row: Row, width: int) -> list[Segment]:
+    def _cells(self, row: Row, width: int, *, here: bool) -> list[Segment]:
         name_width = _NAME_WIDTH if width >= 46 else max(min(_NAME_WIDTH, width - 14), _SHORT_NAME_WIDTH)
-        with_origin = width >= name_width + 4 + 14 + _ORIGIN_WIDTH
-        value_width = max(width - name_width - 5 - (_ORIGIN_WIDTH + 1 if with_origin else 0), 0)
+        with_origin = width >= name_width + 5 + 14 + _ORIGIN_WIDTH
+        value_width = max(width - name_width - 6 - (_ORIGIN_WIDTH + 1 if with_origin else 0), 0)
         worst = row.worst
         value_style = "error" if worst == "error" else "default" if row.is_default else "value"
-        name = row.name if len(row.name) <= name_width else row.name[: name_width - 1] + "~"
+        name = self._cut(row.name, name_width)
         cells = [
-            Segment(_MARKS[worst], self._style(worst or "name")),
-            Segment(CHANGED if row.changed else " ", self._style("changed")),
+            Segment(self.glyphs.focus if here else " ", self._style("changed")),
+            Segment(finding_sign(worst, self.glyphs), self._style(worst or "name")),
+            Segment(self.glyphs.modified if row.changed else " ", self._style("changed")),
             Segment(f" {name:<{name_width}} ", self._style("changed" if row.changed else "name")),
-            Segment(set_cell_size(_cut(row.value or "-", value_width), value_width), self._style(value_style)),
+            Segment(set_cell_size(self._cut(row.value or "-", value_width), value_width), self._style(value_style)),
             Segment(" ", self._style("name")),
         ]
         if with_origin:
-            cells.append(Segment(f"{_cut(row.origin, _ORIGIN_WIDTH):>{_ORIGIN_WIDTH}} ", self._style("origin")))
+            cells.append(Segment(f"{self._cut(row.origin, _ORIGIN_WIDTH):>{_ORIGIN_WIDTH}} ", self._style("origin")))
         return cells
 
     def _style(self, name: str, *, partial: bool = False) -> Style:
         return self.get_component_rich_style(f"rows--{name}", partial=partial)
 
-
-def _cut(text: str, width: int) -> str:
-    plain = "".join(character if character.isprintable() else "?" for character in text)
-    return plain if cell_len(plain) <= width else set_cell_size(plain, max(width - 1, 0)) + "~"
+    def _cut(self, text: str, width: int) -> str:
+        plain = "".join(character if character.isprintable() else "?" for character in text)
+        return plain if cell_len(plain) <= width else set_cell_size(plain, max(width - 1, 0)) + self.glyphs.more
