@@ -20,13 +20,15 @@ from engine.flow.outcome import DiskOutcome, Outcome
 from engine.flow.plan import Plan
 from engine.flow.point_files import ConfigurationFiles, planned_names
 from engine.flow.proof import prove
+from engine.flow.resume import take_over
 from engine.flow.retry import with_retries
-from engine.flow.snapshot_step import SnapshotStep
+from engine.flow.snapshot_step import SnapshotStep, remove_leftover
 from engine.flow.survey import look_up, make_plan, points_home
 from engine.loglevel import LogLevel
 from engine.points.mount_point import backuproot
 from engine.reporter import Reporter
 from engine.vsphere.disks import Disk
+from engine.vsphere.inventory import read_vm
 from engine.vsphere.snapshots import Snapshot
 
 
@@ -36,8 +38,10 @@ class VmBackup:
     `run` raises no VcbError: it ends in `outcome`, whatever happened, after undoing what must not stay.
     """
 
-    def __init__(self, job: JobContext, outcome: Outcome) -> None:
+    def __init__(self, job: JobContext, outcome: Outcome, *, resume: str = "") -> None:
+        """`resume`: the id of a dead job's part whose work is gone on with."""
         self._job, self._outcome, self._keep_mounted = job, outcome, outcome.act == "mount"
+        self._resume = resume
         self._mount: MountStep | None = None
         self._snapshot: SnapshotStep | None = None
         self._exporter: Exporter | None = None
@@ -66,12 +70,16 @@ class VmBackup:
             vcenter = job.session.instance_uuid
             locks.enter_context(vm_lock(job.state, vcenter, moref, job.id))
             job.ledger.intent(Kind.JOB, vm=moref, vcenter=vcenter, pid=os.getpid(), proxy=job.state.proxy_id)
+            if self._resume:
+                locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
+                job.resumed = take_over(job, self._resume, moref, read_vm(job.session, moref).name)
             plan = outcome.plan = make_plan(job, moref, mounted=self._keep_mounted)
             job.report = job.report.bind(vm=plan.vm.name)
             _announce(plan, report.bind(vm=plan.vm.name))
             if plan.obstacle is not None:
                 raise plan.obstacle
-            locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
+            if not self._resume:
+                locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
             outcome.note_skipped()
             if not plan.exported:
                 outcome.exceptions.append("No disk of this VM can be backed up; nothing was written.")
@@ -144,7 +152,8 @@ class VmBackup:
         self._job.cancel = CancelToken()
         with self._stage(Stage.UNMOUNT) as report:
             report.step("The mount point became the restore point; nothing is left of it.")
-        failures = self._attempt(lambda: self._settle(succeeded=True))
+        failures = self._discard_resumed()
+        failures += self._attempt(lambda: self._settle(succeeded=True))
         failures += self._attempt(lambda: self._consolidate(plan))
         self._outcome.exceptions += failures
 
@@ -168,8 +177,22 @@ class VmBackup:
             self._attempt(exporter.abort)
         if self._snapshot is not None and self._snapshot.snapshot is not None:
             self._attempt(lambda: self._settle(succeeded=False))
+        elif self._job.resumed is not None and self._snapshot is None:
+            self._attempt(self._give_up_snapshot)
         if self._mount is not None:
             self._attempt(self._mount.discard)
+        self._discard_resumed()
+
+    def _give_up_snapshot(self) -> None:
+        """Of the dead job, when this one does not even come to read it."""
+        resumed = self._job.resumed
+        assert resumed is not None
+        remove_leftover(self._job, resumed.marker.vm, resumed.snapshot)
+        self._job.ledger.undone(resumed.snapshot_entry)
+
+    def _discard_resumed(self) -> list[str]:
+        resumed = self._job.resumed
+        return self._attempt(lambda: resumed.discard(self._job)) if resumed else []
 
     def _attempt(self, undo: Callable[[], None]) -> list[str]:
         """Runs one part of the clean-up; a failure, even one of ours, is told, and the other parts get their turn."""

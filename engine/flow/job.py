@@ -55,11 +55,13 @@ def backup(
     adopt: str | None = None,
     prompt: Prompt | None = None,
     job_id: str | None = None,
+    resume: str = "",
 ) -> Outcome:
     """Snapshot, export, verify, restore point, and everything removed that must not stay. Never raises VcbError.
 
-    `job_id` names the ledger's directory; without it a new one is made up."""
-    return _run("backup", spec, settings, report, cancel, adopt=adopt, prompt=prompt, job_id=job_id)
+    `job_id` names the ledger's directory; without it a new one is made up. `resume` is the id of a dead job's part for
+    this VM: its snapshot is read on, and what it had read already is not read again."""
+    return _run("backup", spec, settings, report, cancel, adopt=adopt, prompt=prompt, job_id=job_id, resume=resume)
 
 
 def mount(
@@ -102,10 +104,11 @@ def _run(
     adopt: str | None,
     prompt: Prompt | None,
     job_id: str | None,
+    resume: str = "",
 ) -> Outcome:
     outcome = Outcome(job_id or new_job_id(), act)
     with _concluded(outcome, report), _job(settings, report, cancel, prompt, adopt=adopt, job_id=outcome.job) as job:
-        VmBackup(job, outcome).run(spec)
+        VmBackup(job, outcome, resume=resume).run(spec)
     return outcome
 
 

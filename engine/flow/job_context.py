@@ -1,6 +1,7 @@
 """What every step of a job needs at hand."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from engine.cancel import CancelToken
 from engine.config.options import Settings
@@ -9,6 +10,9 @@ from engine.reporter import Reporter
 from engine.state_directory import StateDirectory
 from engine.vsphere.session import Session
 from engine.vsphere.snapshots import SNAPSHOT_NAME, OwnershipToken, Snapshot
+
+if TYPE_CHECKING:
+    from engine.flow.resume import Resumed
 
 
 @dataclass(slots=True)
@@ -23,6 +27,8 @@ class JobContext:
     state: StateDirectory
     ledger: Ledger
     adopted: frozenset[str] = frozenset()
+    resumed: "Resumed | None" = None
+    """What was taken over from a dead job."""
 
     def token(self, vm_moref: str) -> OwnershipToken:
         return OwnershipToken(job=self.id, proxy=self.state.proxy_id, vcenter=self.session.instance_uuid, vm=vm_moref)

@@ -19,7 +19,7 @@ class SnapshotStep:
     def __init__(self, job: JobContext, plan: Plan, outcome: Outcome) -> None:
         assert plan.snapshot is not None
         self._job, self._plan, self._decision, self._outcome = job, plan, plan.snapshot, outcome
-        self._entry = 0
+        self._entry = job.resumed.snapshot_entry if job.resumed else 0
         self._unwanted = False
         self.snapshot: Snapshot | None = self._decision.use
 

@@ -1,6 +1,7 @@
 """san, nbd and nbdssl: each frozen disk as a source that the image pipeline reads where there is data."""
 
 from collections.abc import Sequence
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from engine.flow.plan import Plan
 from engine.image.direct_output import keep_free
 from engine.image.pipeline import export
 from engine.image.sparse_header import GRAIN
+from engine.loglevel import LogLevel
 from engine.points.grain_hashes import ChainHashes
 from engine.points.naming import disk_file
 from engine.reporter import Reporter
@@ -92,9 +94,11 @@ class SourceExporter:
         settings = self._job.settings
         allocated = aligned(self._maps[disk.key], GRAIN, disk.capacity)
         wanted = aligned(method.changed, GRAIN, disk.capacity) if method.links else allocated
-        carried = AllocatedOnly(source, allocated)
+        taken_over = self._job.resumed
+        resumed = taken_over.source(source, disk) if taken_over else None
+        carried = AllocatedOnly(resumed or source, allocated)
         passed_on = watch(disk, self.transport, total(intersection(wanted, allocated)), report)
-        with grain_list(directory, disk) as grains:
+        with closing(resumed) if resumed else nullcontext(), grain_list(directory, disk) as grains:
             image = export(
                 carried,
                 wanted,
@@ -108,7 +112,10 @@ class SourceExporter:
                 hashes=grains.add,
             )
             grains.settle(complete=image.hashed)
-        delivered = replace(image, read=image.read - carried.unread)
+        reused = resumed.reused if resumed else 0
+        if resumed and taken_over:
+            report.log(LogLevel.STAGE, f"{reused:,} bytes are those that job {taken_over.job} had read.")
+        delivered = replace(image, read=image.read - carried.unread - reused)
         return conclude(disk, self.transport, delivered, method, grains.entry, report)
 
     def _audit(self, source: DiskSource, disk: Disk, method: DiskMethod, report: Reporter) -> Audit:

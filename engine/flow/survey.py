@@ -133,6 +133,8 @@ def _check_san(job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ..
 def _decide_snapshot(job: JobContext, vm: VirtualMachine, found: Found) -> SnapshotDecision:
     """A left-over mount point that may be deleted takes its snapshot along, before the policies look."""
     settings = job.settings
+    if job.resumed is not None:
+        return job.resumed.decision(settings.SNAPSHOT_POLICY)
     doomed = found.marker.snapshot if found.marker and found.state is State.OURS else ""
     return decide_snapshot(
         settings.SNAPSHOT_POLICY,

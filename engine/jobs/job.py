@@ -125,6 +125,15 @@ class Job:
         """The directories of the job: its own, and those of the ledgers of its second and later parts."""
         return [self.directory, *sorted(self.directory.parent.glob(f"{self.id}.*"))]
 
+    @property
+    def resumable(self) -> set[str]:
+        """The parts (`Request.part_id`) that left a snapshot, on which another job can go on."""
+        return {
+            path.parent.name
+            for path in self._ledgers()
+            if any(entry.open and entry.kind is ledger.Kind.SNAPSHOT for entry in ledger.read(path))
+        }
+
     def _ledgers(self) -> Iterator[Path]:
         for directory in self.parts():
             if (path := directory / ledger.FILE_NAME).exists():

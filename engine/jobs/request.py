@@ -33,7 +33,8 @@ class Act(StrEnum):
 class Request:
     """One job. `subjects` are VM specifications (backup, mount) or mount points (unmount); each is one part of the job,
     numbered from 1. `parallel` parts run at once. `names` are what the operator knows the subjects by, in their order,
-    when they are given by another word (moref:vm-7); empty without any. `settings` hold no password."""
+    when they are given by another word (moref:vm-7); empty without any. `resumes` are the dead parts that these go on
+    with, in their order, "" for one that begins anew; empty without any. `settings` hold no password."""
 
     job: str
     act: Act
@@ -42,6 +43,7 @@ class Request:
     adopt: str | None = None
     parallel: int = 1
     names: tuple[str, ...] = ()
+    resumes: tuple[str, ...] = ()
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def part_id(self, part: int) -> str:
@@ -68,6 +70,7 @@ class Request:
             **({"adopt": self.adopt} if self.adopt else {}),
             "parallel": self.parallel,
             **({"names": list(self.names)} if self.names else {}),
+            **({"resumes": list(self.resumes)} if self.resumes else {}),
             "created": self.created,
             **plain_settings.to_plain(self.settings),
         }
@@ -86,6 +89,7 @@ def read_request(directory: Path) -> Request:
             adopt=shape.get("adopt"),
             parallel=shape["parallel"],
             names=tuple(shape.get("names", ())),
+            resumes=tuple(shape.get("resumes", ())),
             created=shape["created"],
         )
     except OSError as error:

@@ -17,8 +17,9 @@ import engine
 from engine.config.options import Settings
 from engine.config.secrets import child_environment
 from engine.errors import ConfigError, VcbError
+from engine.events import ResultState
 from engine.jobs import request as requests
-from engine.jobs.job import ERRORS, LOCK, Job
+from engine.jobs.job import ERRORS, LOCK, Condition, Job
 from engine.jobs.plain_settings import password_pipe
 from engine.jobs.request import Act, Request
 from engine.jobs.tail import Entry
@@ -37,13 +38,14 @@ def start(
     adopt: str | None = None,
     parallel: int = 1,
     names: Sequence[str] = (),
+    resumes: Sequence[str] = (),
 ) -> Job:
     """Starts a worker and returns at once. A PASSWORD in the settings (from the configuration, or typed) goes over a
     pipe; without one the worker looks where the settings say. Raises VcbError when no process can be started."""
     state = StateDirectory.default()
     prune(state.jobs)
     at_once = max(1, min(parallel, len(subjects)))
-    request = Request(new_job_id(), act, tuple(subjects), settings, adopt, at_once, tuple(names))
+    request = Request(new_job_id(), act, tuple(subjects), settings, adopt, at_once, tuple(names), tuple(resumes))
     directory = state.job(request.job).absolute()
     private_directory(state.jobs)
     directory.mkdir(mode=0o700)
@@ -55,6 +57,30 @@ def start(
     finally:
         os.close(lock)
     return Job(directory)
+
+
+def resume(dead: Job, settings: Settings) -> Job:
+    """Starts a job that goes on where a dead backup stopped: with its VMs that had not ended. One of which nothing is
+    left that can be gone on with is backed up anew. Raises ConfigError when the job is no dead backup."""
+    asked = dead.request
+    if dead.condition is not Condition.DEAD or asked.act is not Act.BACKUP:
+        raise ConfigError(
+            f"job {dead.id} is {'no backup' if asked.act is not Act.BACKUP else dead.condition.value}: only a backup "
+            "whose worker died is resumed",
+            hint="vcb jobs lists the dead ones.",
+        )
+    open_parts = [
+        (number, subject)
+        for number, (subject, part) in enumerate(zip(asked.subjects, dead.state.parts, strict=True), 1)
+        if part.state not in set(ResultState)
+    ]
+    left = dead.resumable
+    resumes = [part if (part := asked.part_id(number)) in left else "" for number, _ in open_parts]
+    names = [asked.names[number - 1] for number, _ in open_parts] if asked.names else ()
+    subjects = [subject for _, subject in open_parts]
+    return start(
+        Act.BACKUP, subjects, settings, adopt=asked.adopt, parallel=asked.parallel, names=names, resumes=resumes
+    )
 
 
 def _spawn(directory: Path, lock: int, password: Secret | None) -> None:

@@ -101,8 +101,12 @@ class Worker:
         if asked.act is Act.UNMOUNT:
             job.unmount(Path(subject), asked.settings, report, self._cancel, job_id=job_id)
             return
-        act = job.backup if asked.act is Act.BACKUP else job.mount
-        act(subject, asked.settings, report, self._cancel, adopt=asked.adopt, job_id=job_id)
+        common: dict[str, Any] = {"adopt": asked.adopt, "job_id": job_id}
+        if asked.act is Act.MOUNT:
+            job.mount(subject, asked.settings, report, self._cancel, **common)
+            return
+        resume = asked.resumes[number - 1] if asked.resumes else ""
+        job.backup(subject, asked.settings, report, self._cancel, **common, resume=resume)
 
     def _take(self, event: Event, part: int) -> None:
         self._journal.append(event, part)

@@ -106,8 +106,10 @@ class GrainHashes:
     Memory: 256 records (1 MiB), and 8 bytes for each 32 MiB of the disk that was read.
     """
 
-    def __init__(self, path: Path, capacity: int) -> None:
+    def __init__(self, path: Path, capacity: int, *, cut_off: bool = False) -> None:
+        """`cut_off`: the list may end in the middle of a record, which then does not count."""
         self.path = path
+        self._cut_off = cut_off
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
@@ -154,7 +156,7 @@ class GrainHashes:
         records, rest = divmod(size - _HEADER.size, _RECORD)
         units = array("Q", b"".join(self._pread(_HEADER.size + at * _RECORD, 8) for at in range(records)))
         last = -(-capacity // (GRAIN * UNIT_GRAINS))
-        if rest or any(a >= b for a, b in pairwise(units)) or (units and units[-1] >= last):
+        if (rest and not self._cut_off) or any(a >= b for a, b in pairwise(units)) or (units and units[-1] >= last):
             raise ImageError(f"{self.path} is damaged: its records do not follow each other.")
         return units
 

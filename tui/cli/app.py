@@ -34,6 +34,7 @@ _COMMANDS = {
     "jobs": ("tui.cli.job_control_commands:jobs", "List the jobs that run, and those that ran."),
     "log": ("tui.cli.job_control_commands:log", "Show a job's log, and follow it."),
     "attach": ("tui.cli.job_control_commands:attach", "Show a running job as if it had been started here."),
+    "resume": ("tui.cli.job_commands:resume", "Go on where a backup stopped whose worker died."),
     "cancel": ("tui.cli.job_control_commands:cancel", "Cancel a running job cleanly."),
     "loglevel": ("tui.cli.job_control_commands:loglevel", "Change what a running job records."),
     "points": ("tui.cli.points_commands:points", "List restore points, their chains, and when they were proven."),

@@ -39,6 +39,9 @@ Adopt = Annotated[
         "removed as if it were.",
     ),
 ]
+OneJob = Annotated[
+    str, Parameter(name="JOB", required=True, help="A job's id, or how it begins or ends: vcb jobs lists them.")
+]
 _SUMS = ("bytes_provisioned", "bytes_allocated", "bytes_read", "bytes_stored")
 
 Detach = Annotated[
@@ -86,6 +89,17 @@ def backup(
     settings = with_typed_password(settings_from(common))
     job = supervisor.start(Act.BACKUP, specs, settings, adopt=adopt, parallel=parallel)
     return _detached(Screen(as_json=json), job) if detach else _attached(Screen(as_json=json), job)
+
+
+def resume(job: OneJob, /, *, detach: Detach = False, json: JsonFlag = False, common: Common = None) -> int:
+    """Go on where a backup stopped whose worker died: on its snapshot, without reading again what it had read.
+
+    Works as long as the dead job's snapshot and its files are there; what vcb reconcile has cleared away is backed up
+    anew. VMs that the job had ended with are not touched. The settings are those of today.
+    """
+    settings = with_typed_password(settings_from(common))
+    started = supervisor.resume(supervisor.find(job), settings)
+    return _detached(Screen(as_json=json), started) if detach else _attached(Screen(as_json=json), started)
 
 
 def mount(spec: Spec, /, *, adopt: Adopt = None, json: JsonFlag = False, common: Common = None) -> int:

@@ -16,7 +16,7 @@ from engine.jobs.tail import Entry
 from tui.cli import render
 from tui.cli.flags import JsonFlag
 from tui.cli.interrupt import noted_signals
-from tui.cli.job_commands import shown
+from tui.cli.job_commands import OneJob, shown
 from tui.cli.progress import PlainView
 from tui.cli.screen import Screen
 from tui.cli.watching import Watcher, dead
@@ -29,7 +29,6 @@ Level = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=6))]
 NewestJob = Annotated[
     str | None, Parameter(name="JOB", help="A job's id, or how it begins or ends. Without it, the newest job.")
 ]
-OneJob = Annotated[str, Parameter(name="JOB", help="A job's id, or how it begins or ends: vcb jobs lists them.")]
 
 
 def jobs(
