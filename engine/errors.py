@@ -41,13 +41,15 @@ class VcbError(Exception):
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
+    advice: ClassVar[str] = ""
+    """The hint of an error that was given none: nobody shall stand at night before a sentence alone."""
     transient: bool = False
 
     def __init__(self, sentence: str, *, fault: str = "", hint: str = "", transient: bool | None = None) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.fault = fault
-        self.hint = hint
+        self.hint = hint or self.advice
         if transient is not None:
             self.transient = transient
 
@@ -69,6 +71,7 @@ class ConfigError(VcbError):
 
     code = "config"
     exit_code = 2
+    advice = "vcb config check shows what is wrong, and where."
 
     def __init__(
         self, sentence: str, *, file: str = "", line: int = 0, column: int = 0, hint: str = "", fault: str = ""
@@ -80,6 +83,7 @@ class ConfigError(VcbError):
 
 class SpecError(ConfigError):
     code = "spec"
+    advice = "A VM is named by name:, ipaddr:, uuid: or moref:."
 
 
 class ConflictError(ConfigError):
@@ -89,6 +93,7 @@ class ConflictError(ConfigError):
     """
 
     code = "conflict"
+    advice = "Open the file again and repeat the change."
 
     def __init__(
         self, sentence: str, *, base: bytes, mine: bytes, disk: bytes | None, file: str = "", hint: str = ""
@@ -99,19 +104,23 @@ class ConflictError(ConfigError):
 
 class TrustError(VcbError):
     code = "trust"
+    advice = "vcb trust shows which certificates are approved, and approves one."
 
 
 class ConnectError(VcbError):
     code = "connect"
+    advice = "Check the server, the network and the firewall on the way to it: vcb doctor."
     transient = True
 
 
 class LoginError(VcbError):
     code = "login"
+    advice = "Check USERNAME and PASSWORD."
 
 
 class SessionLost(VcbError):
     code = "session"
+    advice = "Run the job again; if it happens again, look who ends sessions in vCenter."
     transient = True
 
 
@@ -119,6 +128,7 @@ class PrivilegeError(VcbError):
     """`missing` lists (entity, privilege id) pairs."""
 
     code = "privilege"
+    advice = "vcb doctor --role prints the role that a backup needs."
 
     def __init__(
         self, sentence: str, *, missing: tuple[tuple[str, str], ...] = (), fault: str = "", hint: str = ""
@@ -129,12 +139,14 @@ class PrivilegeError(VcbError):
 
 class VmNotFound(VcbError):
     code = "vm-not-found"
+    advice = "vcb inventory lists the VMs that this user may see."
 
 
 class VmAmbiguous(VcbError):
     """`candidates` are the inventory paths of all matches."""
 
     code = "vm-ambiguous"
+    advice = "Name the VM by its uuid: or moref:."
 
     def __init__(self, sentence: str, *, candidates: tuple[str, ...] = (), hint: str = "") -> None:
         super().__init__(sentence, hint=hint)
@@ -143,19 +155,23 @@ class VmAmbiguous(VcbError):
 
 class VmUnsuitable(VcbError):
     code = "vm-unsuitable"
+    advice = "Look at the VM in vCenter, and run the job again when its state has changed."
 
 
 class PolicyError(VcbError):
     code = "policy"
+    advice = "See SNAPSHOT_POLICY, PREEXISTING_MOUNTPOINT and PREEXISTING_VCB_SNAPSHOT: vcb config show."
 
 
 class BusyError(VcbError):
     code = "busy"
+    advice = "Wait until the other one has ended; MAX_RETRIES and BACKOFF_TIME wait for it."
     transient = True
 
 
 class SnapshotError(VcbError):
     code = "snapshot"
+    advice = "See the VM's recent tasks and events in vCenter."
 
 
 class QuiesceError(SnapshotError):
@@ -164,14 +180,17 @@ class QuiesceError(SnapshotError):
 
 class CleanupError(VcbError):
     code = "cleanup"
+    advice = "vcb reconcile shows what is left, and takes it away."
 
 
 class VsphereError(VcbError):
     code = "vsphere"
+    advice = "See the recent tasks and events in vCenter."
 
 
 class TransportError(VcbError):
     code = "transport"
+    advice = "Check the ESXi host and the way to it (vcb doctor), or name a mode in TRANSPORT_FALLBACK."
 
 
 class VmfsError(TransportError):
@@ -185,27 +204,33 @@ class VmfsError(TransportError):
 
 class ConnectionLost(TransportError):
     code = "connection-lost"
+    advice = "Check the network between this proxy and the host; MAX_RETRIES lets a job try again."
     transient = True
 
 
 class LeaseError(TransportError):
     code = "lease"
+    advice = "See the VM's recent tasks in vCenter, and run the job again."
 
 
 class ImageError(VcbError):
     code = "image"
+    advice = "vcb verify looks at the whole restore point."
 
 
 class VerifyError(VcbError):
     code = "verify"
+    advice = "Suspect the storage under BACKUPROOT, or this machine's memory."
 
 
 class TargetError(VcbError):
     code = "target"
+    advice = "Look whether its file system is mounted, writable and sound (dmesg)."
 
 
 class TargetFull(TargetError):
     code = "target-full"
+    advice = "Free space there, or set BACKUPROOT to a file system with room."
 
 
 class Cancelled(VcbError):

@@ -27,6 +27,7 @@ from engine.flow.survey import look_up, make_plan, points_home
 from engine.loglevel import LogLevel
 from engine.points.mount_point import backuproot
 from engine.reporter import Reporter
+from engine.system_errors import from_system
 from engine.vsphere.disks import Disk
 from engine.vsphere.inventory import read_vm
 from engine.vsphere.snapshots import Snapshot
@@ -58,9 +59,11 @@ class VmBackup:
             except VcbError as error:
                 self._outcome.error = error
                 self._undo()
-            except BaseException:
+            except BaseException as error:
+                self._outcome.error = from_system(error)
                 self._undo()
-                raise
+                if self._outcome.error is None:
+                    raise
 
     def _prepare(self, spec: str, locks: ExitStack) -> Plan:
         job, outcome = self._job, self._outcome
@@ -201,7 +204,9 @@ class VmBackup:
         except VcbError as error:
             problem = error
         except Exception as error:
-            problem = CleanupError(f"A part of the clean-up failed unexpectedly: {error}.", fault=type(error).__name__)
+            why = from_system(error)
+            text = f"A part of the clean-up failed: {why.sentence if why else error}"
+            problem = CleanupError(text, fault=why.fault if why else type(error).__name__)
         else:
             return []
         self._job.report.error(problem)

@@ -20,6 +20,7 @@ from engine.flow.unmount import unmount_directory
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.state_directory import StateDirectory, new_job_id
+from engine.system_errors import from_system
 from engine.vsphere.approvals import Approvals
 from engine.vsphere.session import Session, connect
 from engine.vsphere.trust import Trust
@@ -119,6 +120,10 @@ def _concluded(outcome: Outcome, report: Reporter) -> Iterator[None]:
         yield
     except VcbError as error:
         outcome.error = outcome.error or error
+    except Exception as error:
+        outcome.error = outcome.error or from_system(error)
+        if from_system(error) is None:
+            raise
     if outcome.error is not None:
         report.error(outcome.error, LogLevel.FATAL)
     report.emit(Result(state=outcome.state.value, sentence=outcome.sentence, summary=outcome.to_json()))

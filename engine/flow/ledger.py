@@ -120,6 +120,7 @@ class Ledger:
         if self._fd < 0:
             self._open()
         line = {"number": entry.number, "kind": entry.kind, "fate": entry.fate, "at": entry.at, **entry.details}
+        _end_torn_line(self._fd)  # of a write before that failed half way
         os.write(self._fd, json.dumps(line, separators=(",", ":")).encode() + b"\n")
         os.fsync(self._fd)
         self._entries[entry.number] = entry
@@ -133,7 +134,6 @@ class Ledger:
             os.close(fd)
             raise BusyError(f"Job {self.path.parent.name} is being worked on by another process.") from None
         self._fd = fd
-        _end_torn_line(fd)
         directory_fd = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(directory_fd)
@@ -142,7 +142,7 @@ class Ledger:
 
 
 def _end_torn_line(fd: int) -> None:
-    """A line that a power loss cut off is taken away, so that the next one stands alone."""
+    """A line that a power loss or a full disk cut off is taken away, so that the next one stands alone."""
     data = os.pread(fd, os.fstat(fd).st_size, 0)
     if data and not data.endswith(b"\n"):
         os.ftruncate(fd, data.rfind(b"\n") + 1)

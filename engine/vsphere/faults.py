@@ -118,6 +118,9 @@ _ROWS: dict[str, _Row] = {
 TRANSIENT = frozenset(name for name, row in _ROWS.items() if row.transient)
 """Names of the faults whose operation may succeed when repeated later."""
 
+KNOWN = frozenset(_ROWS)
+"""Names of the faults that have words of their own."""
+
 _EXACT = {"InvalidState", "SnapshotFault"}
 """Rows that hold for the fault itself, not for children without a row of their own."""
 

@@ -161,12 +161,18 @@ def remove(session: Session, snapshot_moref: str, report: Reporter, *, subject: 
         )
         tasks.wait(session, task, report, CancelToken(), doing=doing, subject=subject, cancelable=False)
     except (VsphereError, VmUnsuitable) as error:
-        if error.fault != "ManagedObjectNotFound":
+        if error.fault != "ManagedObjectNotFound" or not _gone(session, snapshot_moref):
             raise
         report.step(f"{subject}: the snapshot {snapshot_moref} was gone already")
         return False
     report.step(f"{subject}: the snapshot {snapshot_moref} has been removed")
     return True
+
+
+def _gone(session: Session, snapshot_moref: str) -> bool:
+    """Asked for itself: the object that a fault calls gone may be another one."""
+    ref = Ref("VirtualMachineSnapshot", snapshot_moref)
+    return ref not in get(session, [ref], ["vm"])
 
 
 def frozen_disks(session: Session, snapshot_moref: str) -> tuple[Disk, ...]:
