@@ -273,14 +273,24 @@ def test_a_password_that_somebody_types(given: Given, lab: Lab) -> None:
         proxy.search()
 
 
-def test_a_mistake_in_the_line_of_the_password_does_not_show_it(given: Given) -> None:
+@pytest.mark.parametrize(
+    "broken",
+    [
+        f'PASSWORD="{MARKER}',
+        *(
+            pytest.param(line, marks=pytest.mark.exhaustive)
+            for line in (f"PASSWORD={MARKER}", f"PASSWORD=“{MARKER}”;", f'PASWORD="{MARKER}";')
+        ),
+    ],
+    ids=["unclosed", "bare", "typographic", "misspelt"],
+)
+def test_a_mistake_in_the_line_of_the_password_does_not_show_it(given: Given, broken: str) -> None:
     proxy = given("config.js")
     text = proxy.config.read_text()
-    for broken in (f'PASSWORD="{MARKER}', f"PASSWORD={MARKER}", f"PASSWORD=“{MARKER}”;", f'PASWORD="{MARKER}";'):
-        proxy.config.write_text(text[: text.index("PASSWORD=")] + broken + "\n")
-        for name, line in commands(proxy).items():
-            if name.startswith("config") or name == "inventory":
-                proxy.run(line)
+    proxy.config.write_text(text[: text.index("PASSWORD=")] + broken + "\n")
+    for name, line in commands(proxy).items():
+        if name.startswith("config") or name == "inventory":
+            proxy.run(line)
 
 
 def test_the_demo_and_its_children(given: Given) -> None:

@@ -50,10 +50,13 @@ def huge(directory: Path, lines: int, per_file: int = 400_000) -> int:
 
 
 def brute(directory: Path) -> list[tuple[int, bytes]]:
-    """Every line there is, by reading all files whole: (number, line)."""
+    """Every line there is, by reading all files whole: (number, line). The trace's oldest may go meanwhile."""
     found = []
     for path in directory.glob("*.jsonl"):
-        whole = path.read_bytes()
+        try:
+            whole = path.read_bytes()
+        except FileNotFoundError:
+            continue
         found += [(entry.seq, entry.line) for line in whole.split(b"\n")[:-1] if (entry := parse(line))]
     return sorted(found)
 

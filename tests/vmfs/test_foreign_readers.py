@@ -23,8 +23,8 @@ DEBUGVMFS6_IS_WRONG = {
     "lazy zeroed": "vmfs6-tools tests bit 5 (copy on write) for `to be zeroed`, and not bits 7 to 14",
 }
 SLOW = {
-    "pointer blocks": (5, 6),
-    "large blocks, an address for each MiB": (6,),
+    "pointer blocks": (6,),
+    "large blocks, an address for each MiB": (),
     "large blocks, an address for each": (),
 }
 """Files that no reader takes less than seconds for, and the versions with which they are in the default run."""
