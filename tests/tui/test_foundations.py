@@ -16,7 +16,7 @@ from tui.glyphs import ASCII, NAMES, UNICODE
 from tui.screens.palette import fits
 from tui.state import UiState
 from tui.terminal import Colours, profile
-from tui.widgets.diff_view import coloured
+from tui.widgets.diff_view import DiffView
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,8 @@ def test_the_better_match_comes_first():
 
 
 def test_a_diff_tells_by_signs():
-    shown = coloured(["--- a", "+++ b", "@@ -1 +1 @@", "-HOST=1\n", "+HOST=2\n", " rest"]).plain.splitlines()
+    diff = DiffView(["--- a", "+++ b", "@@ -1 +1 @@", "-HOST=1\n", "+HOST=2\n", " rest"])
+    shown = [line.plain for line in diff._painted(40)]
     assert shown == ["--- a", "+++ b", "@@ -1 +1 @@", "- HOST=1", "+ HOST=2", "  rest"]
 
 
