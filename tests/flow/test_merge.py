@@ -138,7 +138,7 @@ def test_the_newest_point_becomes_whole_and_nothing_goes(root: Path, state: Stat
 
 
 @pytest.mark.parametrize("length", [2, 10, pytest.param(30, marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("capacity", [SMALL, pytest.param((2 << 40) + 512, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("capacity", [SMALL, pytest.param((2 << 40) + 512, marks=pytest.mark.endurance)])
 def test_a_chain_is_merged_to_one_point(
     root: Path, state: StateDirectory, tmp_path: Path, length: int, capacity: int
 ) -> None:
@@ -235,7 +235,7 @@ def killed_at(number: int, act: Callable[[], object]) -> int | None:
 
 @pytest.mark.parametrize(
     ("exchange", "step"),
-    [(True, 6), *(pytest.param(*each, marks=pytest.mark.exhaustive) for each in ((True, 1), (False, 1)))],
+    [(True, 6), *(pytest.param(*each, marks=pytest.mark.endurance) for each in ((True, 1), (False, 1)))],
 )
 def test_sigkill_at_any_change_loses_no_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool, step: int

@@ -90,7 +90,7 @@ def test_whatever_a_killed_backup_leaves_is_taken_away(
     survive(rig, transport, 3, capsys)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.endurance
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_two_hundred_times(rig: Rig, config: Path, transport: str, capsys: pytest.CaptureFixture[str]) -> None:

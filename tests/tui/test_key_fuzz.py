@@ -49,7 +49,7 @@ KEYS = (
 SIZES = ((80, 24), (120, 40), (60, 15), (250, 70))
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(2, 10))])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.endurance) for seed in range(2, 10))])
 def test_keys_at_random_neither_end_the_console_nor_break_it(seed: int, tmp_path: Path) -> None:
     chance = random.Random(seed)
     home = {name: str(tmp_path) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")}

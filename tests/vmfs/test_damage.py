@@ -1,6 +1,6 @@
 """Damaged volumes: every one ends in a VmfsError or in a map that is possible; never in a crash, an endless loop, or a
 read outside of the device. 90 damages and 45 flipped bits in a default run; with the
-`exhaustive` tests 9,000 damages and 1,900 flipped bits, of volumes of all three versions."""
+`endurance` tests 9,000 damages and 1,900 flipped bits, of volumes of all three versions."""
 
 import contextlib
 import random
@@ -128,13 +128,13 @@ def test_damaged_metadata(volume: tuple[dict[int, bytes], int]) -> None:
     _fuzz(*volume, seed=1, rounds=30)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.endurance
 @pytest.mark.timeout(900)
 def test_damaged_metadata_many_times(volume: tuple[dict[int, bytes], int]) -> None:
     _fuzz(*volume, seed=2, rounds=3_000)
 
 
-@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.endurance)])
 def test_flipped_bits_of_the_superblock_and_the_lvm_header(volume: tuple[dict[int, bytes], int], step: int) -> None:
     image, size = volume
     data = 0x1100000 + (1 << 20)  # the volume's first byte, behind the partition's start

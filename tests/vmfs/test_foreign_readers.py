@@ -34,10 +34,14 @@ def _in_default_run(case: Case, version: Version, luns: int) -> bool:
     return version in SLOW.get(case.name, (3, 5, 6)) and (luns == 1 or case.name == "fragmented")
 
 
+def _later(case: Case) -> pytest.MarkDecorator:
+    return pytest.mark.endurance if case.name in SLOW else pytest.mark.exhaustive
+
+
 PRODUCT = [
     pytest.param(
         case, version, luns, id=f"{case.name}-VMFS{version}-{luns}",
-        marks=[] if _in_default_run(case, version, luns) else pytest.mark.exhaustive,
+        marks=[] if _in_default_run(case, version, luns) else _later(case),
     )
     for case in CASES for version in case.versions for luns in (1, 2)
 ]  # fmt: skip
