@@ -15,7 +15,7 @@ from engine.errors import Cancelled, VcbError
 
 
 class Stage(StrEnum):
-    """The stages of one VM's backup, in the order of the flow; then those that only a restore has."""
+    """The stages of one VM's backup, in the order of the flow; then those that only a restore or a drill has."""
 
     LOOKUP = "lookup"
     CHECKS = "checks"
@@ -31,6 +31,7 @@ class Stage(StrEnum):
     PROVE_POINT = "prove the point"
     IMPORT_LEASE = "import lease"
     RESTORE = "restore"
+    FILE_SYSTEMS = "check file systems"
 
 
 class ResultState(StrEnum):

@@ -107,7 +107,8 @@ Row = PlaceRow | MachineRow
 
 class PointRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One restore point. `proven` is when it was last proven, None once damage was found, which `flaw` tells; `depth`
-    how deeply (engine.points.proof.Depth)."""
+    how deeply (engine.points.proof.Depth). `drilled` is when it was last drilled, `drill` how that ended
+    (engine.events.ResultState)."""
 
     name: str
     directory: str
@@ -117,14 +118,19 @@ class PointRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     proven: float | None = None
     depth: str = ""
     flaw: str = ""
+    drilled: float | None = None
+    drill: str = ""
 
 
-class VmPoints(msgspec.Struct, frozen=True, kw_only=True):
-    """All points of one VM of one vCenter, newest first; none once the last one is gone."""
+class VmPoints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All points of one VM of one vCenter, newest first; none once the last one is gone. `drilled` and `drill` as in
+    PointRow, of the VM's last drill, whose point may be gone."""
 
     vcenter: str
     vm: str
     points: tuple[PointRow, ...]
+    drilled: float | None = None
+    drill: str = ""
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

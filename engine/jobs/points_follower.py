@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.jobs.inventory_rows import CHUNK, PointRow, Points, VmPoints, Wire
-from engine.points import catalog
+from engine.points import catalog, drills
 from engine.points.catalog import Catalogue, Point
+from engine.points.drills import Drill
 from engine.points.naming import POINTS
 from engine.state_directory import StateDirectory
 
@@ -36,7 +37,7 @@ class PointsFollower:
         while not self._closing:
             began = time.monotonic()
             with suppress(OSError):  # unmounted, or no rights: the points are not gone for that
-                moment = _times(self._root / POINTS)
+                moment = self._now()
                 if moment != seen:
                     self._tell(catalog.look(self._root.resolve(), self._state.root))
                     seen = moment
@@ -49,6 +50,10 @@ class PointsFollower:
     def close(self) -> None:
         self._closing = True
         self._wake.set()
+
+    def _now(self) -> object:
+        """What differs once a point, a proof or a drill came or went."""
+        return _times(self._root / POINTS), _changed(drills.directory(self._state.root))
 
     def _tell(self, catalogue: Catalogue) -> None:
         now = {vm.vcenter + vm.vm: vm for vm in _by_machine(catalogue)}
@@ -69,15 +74,33 @@ def _times(home: Path) -> tuple[int, ...]:
     return tuple(path.stat().st_mtime_ns for path in (home, *machines, *points))
 
 
+def _changed(directory: Path) -> int:
+    """Its modification time; 0 while it is not there."""
+    try:
+        return directory.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def _by_machine(catalogue: Catalogue) -> list[VmPoints]:
     found: dict[tuple[str, str], list[PointRow]] = defaultdict(list)
     for point in reversed(catalogue.points):
-        found[point.identity].append(_row(point, catalogue.flaw(point)))
-    return [VmPoints(vcenter=vcenter, vm=vm, points=tuple(points)) for (vcenter, vm), points in found.items()]
+        found[point.identity].append(_row(point, catalogue))
+    machines: list[VmPoints] = []
+    for identity, points in found.items():
+        at, result = _told(catalogue.last_drill(identity))
+        machines.append(
+            VmPoints(vcenter=identity[0], vm=identity[1], points=tuple(points), drilled=at, drill=result)
+        )  # fmt: skip
+    return machines
 
 
-def _row(point: Point, flaw: str) -> PointRow:
-    proven = point.proven
+def _told(drill: Drill | None) -> tuple[float | None, str]:
+    return (drill.at.timestamp(), drill.result) if drill else (None, "")
+
+
+def _row(point: Point, catalogue: Catalogue) -> PointRow:
+    proven, (drilled, result) = point.proven, _told(catalogue.drill(point))
     return PointRow(
         name=point.name,
         directory=str(point.directory),
@@ -86,5 +109,7 @@ def _row(point: Point, flaw: str) -> PointRow:
         stored=point.stored,
         proven=proven.timestamp() if proven else None,
         depth=point.depth.value,
-        flaw=flaw,
+        flaw=catalogue.flaw(point),
+        drilled=drilled,
+        drill=result,
     )

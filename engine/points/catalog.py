@@ -17,8 +17,9 @@ from functools import cached_property
 from pathlib import Path
 
 from engine.errors import ImageError
-from engine.points import manifest as manifests, proof as proofs, replacement
+from engine.points import drills, manifest as manifests, proof as proofs, replacement
 from engine.points.catalog_cache import CatalogCache, Seen
+from engine.points.drills import Drill
 from engine.points.manifest import DiskEntry, Manifest
 from engine.points.naming import POINTS
 from engine.points.proof import Depth, Proof
@@ -93,6 +94,8 @@ class Catalogue:
     tombstones: tuple[Path, ...] = ()
     interrupted: tuple[Path, ...] = ()
     """Merges that are at work or were cut off."""
+    drills: dict[tuple[str, str], tuple[Drill, ...]] = field(default_factory=dict)
+    """By VM, oldest first; also of points that are gone since."""
 
     @cached_property
     def by_directory(self) -> dict[Path, Point]:
@@ -100,6 +103,14 @@ class Catalogue:
 
     def of_vm(self, identity: tuple[str, str]) -> tuple[Point, ...]:
         return tuple(point for point in self.points if point.identity == identity)
+
+    def last_drill(self, identity: tuple[str, str]) -> Drill | None:
+        return next(reversed(self.drills.get(identity, ())), None)
+
+    def drill(self, point: Point) -> Drill | None:
+        """The last one of this point."""
+        drilled = reversed(self.drills.get(point.identity, ()))
+        return next((drill for drill in drilled if drill.point == point.name), None)
 
     def chain(self, point: Point) -> tuple[Point, ...]:
         """The point and all that it needs, newest first, as far as they are there."""
@@ -153,7 +164,8 @@ def look(root: Path, state: Path) -> Catalogue:
     points.sort(key=lambda point: (point.manifest.created, point.name))
     left = tuple(tombstones(root)) if root.is_dir() else ()
     interrupted = tuple(sorted(root.glob(f"{replacement.PREFIX}*")))
-    return Catalogue(root, tuple(points), reader.troubles, tuple(reader.notices), left, interrupted)
+    drilled = drills.read(state, (point.identity for point in points))
+    return Catalogue(root, tuple(points), reader.troubles, tuple(reader.notices), left, interrupted, drilled)
 
 
 def forget(root: Path, state: Path, removed: Iterable[Path]) -> None:

@@ -86,6 +86,37 @@ def point(
     return directory
 
 
+def wide_point(root: Path, day: int, sources: Sequence[DiskSource], *, parent: Path | None = None) -> Path:
+    """A point of as many disks as there are sources (none too), each as `point` makes its one."""
+    at = START + timedelta(days=day)
+    directory = home(root) / point_name(at)
+    directory.mkdir(parents=True)
+    (directory / "vm.vmx").write_bytes(VMX)
+    before = manifests.read(parent).disk if parent else []
+    disks, listed = [], [_file(directory / "vm.vmx")]
+    for number, source in enumerate(sources):
+        stem = f"scsi{number // 15}-{number % 15}"
+        grains = GrainHashWriter(directory / f"{stem}.grains", source.capacity)
+        hint = Parent(before[number].cid, f"../{parent.name}/{stem}.vmdk") if parent else None
+        done = export_all(
+            source,
+            directory / f"{stem}.vmdk",
+            "compact",
+            extents=merged(source.allocated()),
+            hashes=grains.add,
+            parent=hint,
+        )
+        listed += [*(FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in done.files)]
+        listed.append(grains.finish())
+        fields = {"key": 2000 + number, "name": stem.replace("-", ":"), "label": f"Hard disk {number + 1}"}
+        fields |= {"capacity": source.capacity, "grains": f"{stem}.grains"}
+        if parent:
+            fields |= {"kind": "incremental", "parent": parent.name, "parent_cid": before[number].cid, "chain": 2}
+        disks.append(_disk([done.files[0].name], cid=done.cid, parent=None, **fields))
+    manifest(at=at, disk=disks, file=listed).write(directory)
+    return directory
+
+
 def names(directories: Sequence[Path]) -> list[str]:
     return [directory.name for directory in directories]
 
@@ -105,7 +136,7 @@ def _disk(files: list[str], *, cid: str, parent: Path | None, **changes: Any) ->
     if parent is not None:
         before = manifests.read(parent).disk[0]
         fields |= {"kind": "incremental", "parent": parent.name, "parent_cid": before.cid, "chain": before.chain + 1}
-    return DiskEntry(files=files, cid=cid, **fields | changes)
+    return DiskEntry(files=files, cid=cid, **(fields | changes))
 
 
 def _file(path: Path) -> FileEntry:

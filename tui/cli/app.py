@@ -39,6 +39,7 @@ _COMMANDS = {
     "loglevel": ("tui.cli.job_control_commands:loglevel", "Change what a running job records."),
     "points": ("tui.cli.points_commands:points", "List restore points, their chains, and when they were proven."),
     "verify": ("tui.cli.points_commands:verify", "Read points back from the medium and tell all that is wrong."),
+    "drill": ("tui.cli.drill_command:drill", "Rehearse a restore: rebuild, and check the file systems inside."),
     "retain": ("tui.cli.points_commands:retain", "Remove the points that no KEEP_ option keeps, and say why."),
     "reconcile": ("tui.cli.reconcile_command:reconcile", "What dead jobs left behind: show it, and take it away."),
     "doctor": ("tui.cli.doctor_command:doctor", "What a backup will need, looked at before; and the role for vCenter."),

@@ -228,6 +228,22 @@ def _directories(settings: Settings, subjects: Sequence[str]) -> list[Path]:
     return list(found)
 
 
+def newest_directories(settings: Settings, subjects: Sequence[str]) -> list[Path]:
+    """The points that are meant, a VM standing for its newest point without a known flaw (for the newest, if all have
+    one)."""
+    found: dict[Path, None] = {}
+    for word in subjects:
+        named = _directories(settings, [word])
+        if len(named) > 1:
+            catalogue = _look(_root(settings))
+            of_vms = [catalogue.by_directory[path] for path in named if path in catalogue.by_directory]
+            by_vm = [list(group) for _, group in groupby(sorted(of_vms, key=_by_vm), key=lambda point: point.identity)]
+            sound = [[point for point in group if not catalogue.flaw(point)] or group for group in by_vm]
+            named = [group[-1].directory for group in sound]
+        found |= dict.fromkeys(named)
+    return list(found)
+
+
 def _say_troubles(screen: Screen, catalogue: Catalogue) -> None:
     for path, why in catalogue.troubles.items():
         screen.line(f"warning: {path} is no restore point: {why}", "yellow")

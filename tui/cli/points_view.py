@@ -1,5 +1,6 @@
 """Restore points, looks at them and decisions about them, as text and in JSON."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 from rich.text import Text
 
 from engine.points.catalog import Catalogue, Point
+from engine.points.drills import Drill
 from tui.figures import clean, duration, fit, size
 
 _KINDS = {"full": "full", "incremental": "incr.", "mixed": "mixed"}
+_DRILLS = defaultdict(str, {"success": "green", "completed with exceptions": "yellow", "failure": "bold red"})
 
 
 def table(catalogue: Catalogue, of_vm: list[Point], width: int) -> list[Text]:
@@ -23,12 +26,22 @@ def table(catalogue: Catalogue, of_vm: list[Point], width: int) -> list[Text]:
         ("by", 6, [point.manifest.transport for point in of_vm]),
         ("quiesced", 8, ["yes" if point.manifest.snapshot.quiesced else "no" for point in of_vm]),
         ("proven", 16, [_proven(catalogue, point) for point in of_vm]),
+        ("drilled", 16, [_drilled(catalogue.drill(point)) for point in of_vm]),
         ("disks", 8, [size(sum(disk.capacity for disk in point.manifest.disk)) for point in of_vm]),
         ("point", 18, [point.name for point in of_vm]),
     ]
     while sum(wide + 2 for _, wide, _ in columns) > width and len(columns) > 3:
         columns.pop(-1 if len(columns) > 7 else -2)
-    head = Text.assemble((clean(newest.name), "bold cyan"), f"  {newest.moref}  ", (clean(newest.path), "dim"))
+    last = catalogue.last_drill(of_vm[-1].identity)
+    head = Text.assemble(
+        (clean(newest.name), "bold cyan"),
+        f"  {newest.moref}  ",
+        (clean(newest.path), "dim"),
+        (
+            f"  last drilled {_local(last.at)}: {last.result}" if last else "  never drilled",
+            _DRILLS[last.result if last else ""],
+        ),
+    )
     titles = Text("  " + " ".join(fit(title, wide + 1) for title, wide, _ in columns).rstrip(), "dim")
     lines = [head, titles]
     for number, point in enumerate(of_vm):
@@ -50,8 +63,14 @@ def _proven(catalogue: Catalogue, point: Point) -> str:
     return f"{point.proven.astimezone():%Y-%m-%d %H:%M}"
 
 
+def _drilled(drill: Drill | None) -> str:
+    if drill is None:
+        return "never"
+    return "FAILED" if drill.result == "failure" else _local(drill.at)
+
+
 def row(catalogue: Catalogue, point: Point) -> dict[str, Any]:
-    manifest, flaw = point.manifest, catalogue.flaw(point)
+    manifest, flaw, drill = point.manifest, catalogue.flaw(point), catalogue.drill(point)
     chain = catalogue.chain(point)
     return {
         "path": str(point.directory),
@@ -72,6 +91,8 @@ def row(catalogue: Catalogue, point: Point) -> dict[str, Any]:
         "proven": None if flaw or point.proven is None else point.proven.isoformat(),
         "proven_depth": str(point.depth),
         "flaw": flaw,
+        "drilled": drill.at.isoformat() if drill else None,
+        "drill_result": drill.result if drill else "",
         "disks": [
             {
                 "name": disk.name,

@@ -4,7 +4,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from engine.jobs.inventory_rows import DiskRow, MachineRow, Message, PlaceRow, PointRow, Points, Row, Rows, Status
+from engine.jobs.inventory_rows import (
+    DiskRow,
+    MachineRow,
+    Message,
+    PlaceRow,
+    PointRow,
+    Points,
+    Row,
+    Rows,
+    Status,
+    VmPoints,
+)
 from tui.models import fuzzy
 from tui.models.inventory_order import SORTS, natural, sort_value, tags_of
 from tui.models.node_tree import ROOT, Kind, NodeTree
@@ -43,7 +54,7 @@ class InventoryModel(NodeTree):
         self.marked: set[str] = set()
         self.flipped: set[str] = set()
         self.jobs: dict[str, JobMark] = {}
-        self._points: dict[tuple[str, str], tuple[PointRow, ...]] = {}
+        self._points: dict[tuple[str, str], VmPoints] = {}
         super().__init__()
 
     def _clear(self) -> None:
@@ -129,7 +140,7 @@ class InventoryModel(NodeTree):
     def _take_points(self, message: Points) -> Change:
         change = Change()
         for each in message.vms:
-            self._points[each.vcenter, each.vm] = each.points
+            self._points[each.vcenter, each.vm] = each
             slot = self.slots.get(each.vm)
             if slot is not None and each.vcenter == self.status.vcenter:
                 self._describe(slot)
@@ -155,7 +166,13 @@ class InventoryModel(NodeTree):
 
     def points(self, vm: str) -> tuple[PointRow, ...]:
         """The VM's restore points, newest first."""
-        return self._points.get((self.status.vcenter, vm), ())
+        told = self._points.get((self.status.vcenter, vm))
+        return told.points if told else ()
+
+    def last_drill(self, vm: str) -> tuple[float, str] | None:
+        """When the VM was last drilled, and how that ended; None if it never was."""
+        told = self._points.get((self.status.vcenter, vm))
+        return (told.drilled, told.drill) if told and told.drilled is not None else None
 
     def last_proof(self, vm: str) -> float | None:
         """When the newest sound point was last proven; None without one."""

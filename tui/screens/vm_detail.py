@@ -16,6 +16,7 @@ from tui.widgets.inventory_line import age
 
 _OWNERS = {"ours": "ours: made by this proxy for a backup", "backup": "of a backup, not provably ours", "": "not ours"}
 _POWER = {"poweredOn": "running", "poweredOff": "powered off", "suspended": "suspended"}
+_DRILLS = {"success": "green", "completed with exceptions": "yellow", "failure": "bold red"}
 _EVERY = 2.0
 
 
@@ -41,13 +42,18 @@ class VmDetail(TextDialog[None]):
         return self.model.machine(slot) if slot is not None else None
 
     def _follow(self) -> None:
-        if self._shown != (self._row(), self.model.points(self.vm), self.model.jobs.get(self.vm)):
+        if self._shown != self._now():
             self.fill()
+
+    def _now(self) -> object:
+        """What a new text would be made of."""
+        model = self.model
+        return self._row(), model.points(self.vm), model.last_drill(self.vm), model.jobs.get(self.vm)
 
     def fill(self) -> None:
         """The text of the moment."""
         row = self._row()
-        self._shown = (row, self.model.points(self.vm), self.model.jobs.get(self.vm))
+        self._shown = self._now()
         if row is None:
             self.show([Text("The VM is not in the inventory any more.", "yellow")])
         else:
@@ -66,6 +72,8 @@ class VmDetail(TextDialog[None]):
             yield self._snapshot(snapshot)
         points = self.model.points(vm.id)
         yield from _heading("Restore points", str(len(points) or "none: this VM has never been backed up here"))
+        if points:
+            yield self._drill(self.model.last_drill(vm.id))
         for point in points:
             yield self._point(point)
 
@@ -101,8 +109,17 @@ class VmDetail(TextDialog[None]):
         if point.flaw:
             return text.append(f"DAMAGED: {clean(point.flaw)}", "bold red")
         if point.proven:
-            return text.append(f"proven {age(self.model.clock() - point.proven)} ago ({point.depth})", "green")
-        return text.append("not proven", "yellow")
+            text.append(f"proven {age(self.model.clock() - point.proven)} ago ({point.depth})", "green")
+        else:
+            text.append("not proven", "yellow")
+        return text.append(", drilled" if point.drilled else "", _DRILLS.get(point.drill, ""))
+
+    def _drill(self, drill: tuple[float, str] | None) -> Text:
+        """What the last rehearsal of a restore showed."""
+        if drill is None:
+            return Text("  never drilled: vcb drill rehearses a restore", "dim")
+        at, result = drill
+        return Text(f"  last drilled {age(self.model.clock() - at)} ago: {result}", _DRILLS.get(result, ""))
 
 
 def _heading(title: str, more: str) -> Iterator[Text]:
