@@ -14,6 +14,7 @@ from engine.state_directory import StateDirectory
 from tui import clipboard, defects
 from tui.commands import Command, Offers, Registry
 from tui.glyphs import Glyphs
+from tui.keys_in_order import KeysInOrder
 from tui.panes.config import ConfigPane
 from tui.panes.inventory import InventoryPane
 from tui.panes.job_log import JobLogPane
@@ -38,7 +39,7 @@ def _command(name: str, title: str, text: str, keys: tuple[str, ...] = (), **mor
     return Command(f"console.{name}", title, text, keys, **more)  # pyright: ignore[reportArgumentType]
 
 
-class VcbApp(Offers, LineApp[None]):
+class VcbApp(Offers, KeysInOrder[None], LineApp[None]):
     """`settings` are those in effect when the console starts; `document_path` is the configuration file they came from,
     None while there is none. `directory` keeps state and defects; without one nothing is kept. `themes` is the folder
     of the operator's own themes.

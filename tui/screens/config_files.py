@@ -1,5 +1,6 @@
 """Configuration files (profiles): open another one, make one from a sample, or copy the one that is open."""
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -37,7 +38,7 @@ class ConfigFilesScreen(CommandDialog[Path]):
     )  # fmt: skip
 
     def __init__(self, current: Path | None) -> None:
-        super().__init__("Configuration files", f"vcb --config {current or 'FILE'}")
+        super().__init__("Configuration files", f"VCB_CONFIG={shlex.quote(str(current or 'FILE'))} vcb")
         self.current = current
         self.directory = current.absolute().parent if current else config_directories()[0]
         self._source: str | None = None

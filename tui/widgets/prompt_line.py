@@ -65,14 +65,14 @@ class PromptLine(Horizontal):
         field.value = text
         field.cursor_position = len(text)
         self.add_class("asking")
-        field.focus()
+        self.screen.set_focus(field)  # at once: `focus` comes after keys that are typed already
 
     def close(self) -> None:
         """Hides the question, unanswered."""
         if self.asking:
             self.remove_class("asking")
             if self._before is not None:
-                self._before.focus()
+                self.screen.set_focus(self._before)
 
     def action_leave(self) -> None:
         self.close()
