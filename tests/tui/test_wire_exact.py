@@ -105,7 +105,7 @@ async def test_the_screen_is_the_one_that_textual_draws(depth: ColorSystem) -> N
     assert app.differing == []
 
 
-@pytest.mark.exhaustive
+@pytest.mark.endurance
 @pytest.mark.parametrize("seed", range(1, 14))
 async def test_over_more_than_a_thousand_repaints(seed: int) -> None:
     app = await fuzz(seed, 100, Abilities())
