@@ -134,11 +134,18 @@ class Ledger:
             os.close(fd)
             raise BusyError(f"Job {self.path.parent.name} is being worked on by another process.") from None
         self._fd = fd
-        directory_fd = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory_fd)
-        finally:
-            os.close(directory_fd)
+        for directory in self.path.parents[
+            :3
+        ]:  # the job's, the jobs', the state's: each may be new, and lost with power
+            _sync_directory(directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _end_torn_line(fd: int) -> None:

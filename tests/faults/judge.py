@@ -16,6 +16,7 @@ from engine.points import catalog, manifest as manifests
 from engine.points.proof import Depth
 from engine.reporter import silent
 from tests.faults.cells import Trouble
+from tests.faults.child import Ended
 from tests.faults.scene import Scene
 
 _NOT_FOR_OPERATORS = re.compile(r"Traceback|<class |object at 0x|\[Errno|Error\(|None\b|\x1b")
@@ -32,7 +33,7 @@ def told(error: VcbError) -> Iterator[str]:
             yield f"not for an operator: {text!r}"
 
 
-def judge_outcome(scene: Scene, outcome: Outcome, trouble: Trouble) -> Iterator[str]:
+def judge_outcome(scene: Scene, outcome: Outcome | Ended, trouble: Trouble) -> Iterator[str]:
     """The state, the words, and the new point."""
     if outcome.state not in trouble.expected:
         yield f"ended as {outcome.state.value}: {outcome.sentence}"

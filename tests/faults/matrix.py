@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import VcbError
-from tests.faults import data_faults, machine_faults, scene as scenes, target_faults, vsphere_faults
+from tests.faults import (
+    child,
+    data_faults,
+    machine_faults,
+    power_loss,
+    process_faults,
+    scene as scenes,
+    target_faults,
+    vsphere_faults,
+)
 from tests.faults.cells import Cell, Family
 from tests.faults.judge import judge_left, judge_outcome, judge_what_was
 from tests.faults.recording import Recording
@@ -26,7 +35,14 @@ FAMILIES: tuple[Family, ...] = (
     machine_faults.happenings,
     target_faults.file_systems,
     target_faults.descriptors,
+    power_loss.outages,
+    process_faults.happenings,
+    process_faults.kills,
 )
+
+
+_LEASE_TIMEOUT = 2.0
+"""Seconds: what ends a lease whose job died before it could write down which one it is."""
 
 
 @dataclass
@@ -79,6 +95,8 @@ def _play(scene: Scene, cell: Cell, verdict: Verdict) -> None:
     trouble = cell.trouble
     if trouble.prepare:
         trouble.prepare(scene)
+    if trouble.process:
+        scene.lab.vsphere.leases.timeout = _LEASE_TIMEOUT
     for rule in trouble.rules:
         scene.lab.faults.add(rule)
     if trouble.act:
@@ -86,7 +104,7 @@ def _play(scene: Scene, cell: Cell, verdict: Verdict) -> None:
     outcome = None
     try:
         with trouble.patched(scene) if trouble.patched else nullcontext():
-            outcome = scene.backup(**trouble.settings)
+            outcome = child.run(scene, trouble.process) if trouble.process else scene.backup(**trouble.settings)
     except VcbError as error:
         verdict.problems.append(f"raised {type(error).__name__} instead of an outcome: {error}")
     except Exception:
@@ -95,7 +113,8 @@ def _play(scene: Scene, cell: Cell, verdict: Verdict) -> None:
     scene.lab.faults.clear()
     if trouble.heal:
         trouble.heal(scene)
-    told_of = True
+    verdict.problems += scene.problems
+    told_of = True  # by its ledger, where the job was killed
     if outcome is not None:
         verdict.state, verdict.said = outcome.state.value, outcome.sentence
         told_of = bool(outcome.leftovers or outcome.exceptions or (outcome.error and not scene.left_in_vcenter()))

@@ -21,8 +21,9 @@ MUTATING = frozenset({"mkdir", "rename", "replace", "unlink", "remove", "rmdir",
 GROWING = MUTATING - {"unlink", "remove", "rmdir", "truncate", "chmod", "fchmod", "utime"}
 """What needs space: a full file system still lets go of what it has."""
 
-Called = Callable[[str, str, int], int | None]
-"""(which directory, function, how often it was called there) -> the errno with which it fails, or None."""
+Called = Callable[[str, str, int, Any], int | None]
+"""(which directory, function, how often it was called there, its first argument) -> the errno with which it fails, or
+None. What it calls itself is not watched."""
 
 
 class Seam:
@@ -82,7 +83,7 @@ class Seam:
         where = self._where(target, kwargs)
         if not where:
             return call()
-        code = self._ask(where, name)
+        code = self._ask(where, name, target)
         if code is None:
             self._inside.at_work = name not in ("open", "open to write")
             try:
@@ -97,10 +98,14 @@ class Seam:
                 function(*args)  # as Linux does: the descriptor is gone whatever close says
         raise OSError(code, os.strerror(code))
 
-    def _ask(self, where: str, name: str) -> int | None:
+    def _ask(self, where: str, name: str, target: Any) -> int | None:
         with self._lock:
             number = self._counts[where, name] = self._counts.get((where, name), 0) + 1
-        return self._called(where, name, number)
+        self._inside.at_work = True
+        try:
+            return self._called(where, name, number, target)
+        finally:
+            self._inside.at_work = False
 
     def _where(self, target: Any, kwargs: dict[str, Any]) -> str:
         """The name of the watched directory in which the target lies, else ""."""

@@ -47,7 +47,7 @@ def record(template: Path, directory: Path, transport: str) -> Recording:
             number = counts[point, phase] = counts.get((point, phase), 0) + 1
             points.append(Met(scene.stage, point, phase, number))
 
-        def called(where: str, name: str, number: int) -> None:
+        def called(where: str, name: str, number: int, target: Any) -> None:
             calls.append(Met(scene.stage, name, where, number))
 
         scene.lab.vsphere.faults.hit = hit  # type: ignore[method-assign]

@@ -17,6 +17,7 @@ from engine.cancel import CancelToken
 from engine.config.option_types import IntOption
 from engine.config.options import OPTIONS
 from engine.events import StageStarted
+from engine.flow.locks import ROOT_LOCK
 from engine.flow.outcome import Outcome
 from engine.lab import Lab
 from engine.lab.embedded import Server
@@ -44,6 +45,8 @@ class Scene:
     stage: str = BEFORE
     before: dict[str, str] = field(default_factory=dict)
     others: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What was seen while the job ran, and should not have been."""
 
     @property
     def vm(self) -> VM:
@@ -102,6 +105,9 @@ class Scene:
     def left(self) -> list[str]:
         """What a backup must not leave, in words: snapshots, leases, directories, locks."""
         known = {Path(name).parts[0] for name in self.before} | {"points"}
+        lock = self.root / ROOT_LOCK
+        if lock.exists() and not lock.stat().st_size:  # names nobody, and the next job takes it over
+            known.add(lock.name)
         in_root = [f"in BACKUPROOT: {path.name}" for path in self.root.iterdir() if path.name not in known]
         return self.left_in_vcenter() + in_root
 

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from tests.faults.cells import Cell, Trouble
 from tests.faults.os_seam import ERRORS, FAILING, Seam
@@ -42,7 +43,7 @@ def _failing(met: Met, name: str, code: int, *, lasting: bool, like: tuple[str, 
     def seam(scene: Scene) -> Seam:
         struck: list[bool] = []
 
-        def called(where: str, function: str, number: int) -> int | None:
+        def called(where: str, function: str, number: int, target: Any) -> int | None:
             if where == met.phase and (function, number) == (met.name, met.number):
                 struck.append(True)
                 return code

@@ -75,7 +75,7 @@ def test_a_ledger_whose_line_got_half_through_goes_on(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "state" / "jobs" / "one")
     ledger.intent(Kind.DIRECTORY, path="first")
     strikes = iter([errno.ENOSPC])
-    with Seam({"state": tmp_path}, lambda where, name, number: next(strikes, None) if name == "write" else None):
+    with Seam({"state": tmp_path}, lambda where, name, *_: next(strikes, None) if name == "write" else None):
         with pytest.raises(OSError, match="No space"):
             ledger.intent(Kind.DIRECTORY, path="second")
         ledger.intent(Kind.DIRECTORY, path="third")
