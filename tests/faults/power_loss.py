@@ -3,6 +3,7 @@ call that changes something: one that loses every unsynced name and byte, and on
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,10 @@ class Medium:
 
     def sync(self, target: Path | int) -> None:
         """An inode that is held open here is given to no other file."""
-        fd = (
-            os.open(target, os.O_RDONLY)
-            if isinstance(target, Path)
-            else os.open(f"/proc/self/fd/{target}", os.O_RDONLY)
-        )
-        inode = os.fstat(fd).st_ino
-        if os.path.isdir(f"/proc/self/fd/{fd}"):
+        fd = os.open(target if isinstance(target, Path) else f"/proc/self/fd/{target}", os.O_RDONLY)
+        status = os.fstat(fd)
+        inode = status.st_ino
+        if stat.S_ISDIR(status.st_mode):
             with os.scandir(fd) as entries:
                 self._names[inode] = {entry.name: entry.inode() for entry in entries}
         else:

@@ -60,9 +60,9 @@ class Scene:
     def state(self) -> Path:
         return self.directory / "state"
 
-    def backup(self, **settings: object) -> Outcome:
+    def backup(self, vm: str = VM_NAME, **settings: object) -> Outcome:
         self.proxy.cancel = CancelToken()
-        return self.proxy.backup(VM_NAME, TRANSPORT_MODE=self.transport, **{**_SETTINGS, **settings})
+        return self.proxy.backup(vm, TRANSPORT_MODE=self.transport, **{**_SETTINGS, **settings})
 
     def at_stage(self, stage: str, act) -> None:
         """Calls `act(scene)` once, when the stage begins."""
@@ -120,7 +120,7 @@ def build_template(directory: Path) -> None:
     """The template of all scenes. Takes about a second."""
     directory.mkdir(parents=True)
     with _surroundings(directory), _opened(directory) as lab:
-        site = _site(lab)
+        site = site_of(lab)
         store = site.stores["labstore"]
         web = site.vm(lab.vsphere, VM_NAME, store, ip="10.0.0.7", change_tracking=True)
         for capacity, places in ((3 * MIB, (0, 700_000, 2_500_000)), (MIB, (65_536,))):
@@ -182,7 +182,7 @@ def _surroundings(directory: Path) -> Iterator[None]:
             os.environ["VCB_STATE_DIR"] = before
 
 
-def _site(lab: Lab) -> Site:
+def site_of(lab: Lab) -> Site:
     datacenter, compute, network = (
         next(iter(lab.vsphere.all_of(kind))) for kind in (vim.Datacenter, vim.ComputeResource, vim.Network)
     )
