@@ -129,7 +129,9 @@ def read(directory: Path) -> Manifest:
         manifest = msgspec.convert(fields, Manifest)
     except FileNotFoundError:
         raise ImageError(f"{directory} holds no {FILE_NAME}: it is not a restore point.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except OSError as error:
+        raise ImageError(f"{path} can't be read: {error.strerror}.", fault=type(error).__name__) from None
+    except (ValueError, RecursionError, OverflowError) as error:  # no TOML, no UTF-8, not this shape, or too deep
         raise ImageError(f"{path} can't be read: {error}.") from None
     if manifest.format > FORMAT:
         raise ImageError(f"{path} is of format {manifest.format}; this version reads up to {FORMAT}.")

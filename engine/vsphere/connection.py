@@ -53,6 +53,9 @@ class Undecodable(http.client.HTTPException):
     """An answer that arrived whole and that pyVmomi cannot read: a type or value newer than its tables."""
 
 
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
+"""What reading an answer raises that is well-formed, and not what it should be."""
+
 _STATUS_HINTS = {503: "vCenter answers so while its services start; try again in a few minutes."}
 _REASONS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
     (socket.gaierror, "the name {host} cannot be resolved", "Check HOST and this machine's DNS."),

@@ -8,14 +8,15 @@ engine.vsphere.decoding.
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from xml.etree import ElementTree
 
 from pyVmomi import VmomiSupport, vim, vmodl
 
 from engine.errors import VcbError, VmUnsuitable, VsphereError
+from engine.vsphere.connection import UNREADABLE, Undecodable
 from engine.vsphere.decoding import NS, Ref, decode, type_name
-from engine.vsphere.soap import Body, Stub
+from engine.vsphere.soap import Stub
 
 if TYPE_CHECKING:
     from engine.vsphere.session import Session
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["Ref", "Row", "collect", "get", "get_one", "parse_objects"]
 
 _Spec = vmodl.query.PropertyCollector
+_LARGEST_OBJECT = 1_000_000
+"""XML elements of one object's properties; more are held in memory for nobody."""
 Readers = Mapping[str, Callable[[ElementTree.Element], Any]]
 """Own readers for the raw `val` element of some paths, where decoding everything would be waste."""
 
@@ -191,14 +194,30 @@ def _call(stub: Stub, collector: Any, method: str, args: tuple[Any, ...], reader
     return rows, token
 
 
-def parse_objects(body: Body, readers: Readers) -> tuple[list[Row], str]:
-    """Rows of a RetrieveResult as it streams in, and the token of the next page ("" at the end)."""
+class Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+def parse_objects(body: Readable, readers: Readers) -> tuple[list[Row], str]:
+    """Rows of a RetrieveResult as it streams in, and the token of the next page ("" at the end). Raises ParseError for
+    what is no XML, Undecodable for what is no such result, or larger than any that a vCenter sends."""
+    try:
+        return _parsed(body, readers)
+    except UNREADABLE as error:
+        raise Undecodable(f"properties: {error!r:.200}") from error
+
+
+def _parsed(body: Readable, readers: Readers) -> tuple[list[Row], str]:
     rows: list[Row] = []
-    token = ""
+    token, held = "", 0
     for _, element in ElementTree.iterparse(body, events=("end",)):  # noqa: S314 - expat limits entity expansion
+        held += 1
+        if held > _LARGEST_OBJECT:
+            raise ValueError(f"one object of more than {_LARGEST_OBJECT:,} elements")
         if element.tag == NS + "objects":
             rows.append(_row(element, readers))
             element.clear()
+            held = 0
         elif element.tag == NS + "token":
             token = element.text or ""
     return rows, token
@@ -206,8 +225,10 @@ def parse_objects(body: Body, readers: Readers) -> tuple[list[Row], str]:
 
 def _row(element: ElementTree.Element, readers: Readers) -> Row:
     obj = element.find(NS + "obj")
-    assert obj is not None
-    row = Row(decode(obj), {}, {})
+    ref = decode(obj) if obj is not None else None
+    if not isinstance(ref, Ref):
+        raise ValueError("an object without a reference")
+    row = Row(ref, {}, {})
     for member in element.iterfind(NS + "propSet"):
         path, value = member.findtext(NS + "name", ""), member.find(NS + "val")
         if value is not None:  # vcsim sends unset properties as a propSet without val

@@ -18,7 +18,7 @@ from pyVmomi import SoapAdapter, VmomiSupport
 from engine.loglevel import LogLevel
 from engine.reporter import Reporter
 from engine.secret import Secret, redact
-from engine.vsphere.connection import HttpStatus, Undecodable
+from engine.vsphere.connection import UNREADABLE, HttpStatus, Undecodable
 
 COOKIE = "vmware_soap_session"
 _SHOWN = 8192
@@ -74,12 +74,15 @@ class Stub(SoapAdapter.SoapStubAdapter):
     def _value_in(self, body: "Body", info: Any) -> Any:
         try:
             return SoapAdapter.SoapResponseDeserializer(self).Deserialize(body, info.result)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise Undecodable(f"{info.wsdlName}: {error!r}") from error
+        except UNREADABLE as error:
+            raise Undecodable(f"{info.wsdlName}: {error!r:.200}") from error
 
     def fault_in(self, body: "Body") -> Exception:
         """The fault that an answer of status 500 carries, as pyVmomi's exception."""
-        fault = SoapAdapter.SoapResponseDeserializer(self).Deserialize(body, object)
+        try:
+            fault = SoapAdapter.SoapResponseDeserializer(self).Deserialize(body, object)
+        except UNREADABLE as error:
+            raise Undecodable(f"a fault: {error!r:.200}") from error
         return fault if isinstance(fault, Exception) else HttpStatus(500, "without a SOAP fault")
 
     def InvokeAccessor(self, mo: Any, info: Any) -> NoReturn:  # noqa: N802
@@ -136,11 +139,16 @@ class Stub(SoapAdapter.SoapStubAdapter):
                 self.session_cookie = Secret(f"{COOKIE}={morsel.coded_value}")
 
 
+LARGEST_ANSWER = 256 << 20
+"""Bytes of one answer, unpacked. A page of 500 whole VMs takes some MiB."""
+
+
 class Body:
     """The answer's bytes as a stream, gunzipped; remembers its first `keep` bytes for the wire log."""
 
     def __init__(self, response: http.client.HTTPResponse, keep: int = 0) -> None:
         self._response = response
+        self._left = LARGEST_ANSWER
         self._keep = keep
         self._kept = b""
         gzipped = (response.getheader("Content-Encoding") or "").lower() == "gzip"
@@ -149,6 +157,9 @@ class Body:
     def read(self, size: int = 65536) -> bytes:
         """Up to `size` bytes (b"" at the end). Raises HTTPException for a compressed stream that is cut or broken."""
         data = self._inflated(size) if self._gunzip else self._response.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise Undecodable(f"it is larger than {LARGEST_ANSWER:,} bytes")
         if len(self._kept) < self._keep:
             self._kept += data[: self._keep - len(self._kept)]
         return data

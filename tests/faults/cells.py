@@ -34,6 +34,8 @@ class Trouble:
     may_stay: bool = False
     """The fault keeps the job from its clean-up: then it must say so, and `vcb reconcile --yes` must do it."""
     expected: frozenset[ResultState] = ANY
+    content_known: bool = True
+    """False where the host itself sends wrong bytes by a protocol without checksums: nobody can tell."""
     process: Mapping[str, Any] | None = None
     """The job runs in a worker of its own, to which this happens (tests/faults/child.py)."""
 

@@ -19,7 +19,8 @@ def nfc(transport: str, recorded: Recording) -> Iterator[Cell]:
         for row, rule in _of_a_message(met):
             for last in (met.number, 0):
                 settings = {} if last else {"MAX_RETRIES": 1}  # what lasts must end in spite of retries
-                trouble = Trouble((_lasting(rule, last),), settings=settings)
+                known = rule.action != "corrupt"
+                trouble = Trouble((_lasting(rule, last),), settings=settings, content_known=known)
                 what = f"{met.name} {met.number} {'once' if last else 'for good'} {rule.size}"
                 yield Cell(row, met.stage, transport, what, trouble)
 

@@ -45,7 +45,7 @@ def judge_outcome(scene: Scene, outcome: Outcome | Ended, trouble: Trouble) -> I
         if not text.strip() or _NOT_FOR_OPERATORS.search(text):
             yield f"not for an operator: {text!r}"
     if outcome.state in (ResultState.SUCCESS, ResultState.EXCEPTIONS) and outcome.point is not None:
-        yield from judge_contents(scene, outcome.point)
+        yield from judge_contents(scene, outcome.point) if trouble.content_known else ()
     elif outcome.state is ResultState.SUCCESS:
         yield "a success without a point"
 
