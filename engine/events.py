@@ -114,6 +114,8 @@ class DiskEnded(Event, frozen=True, kw_only=True, tag="disk-ended"):
     stored: int
     seconds: float
     bottleneck: str = ""
+    levels: dict[str, float] = {}
+    """Level of compression -> share (0-1) of the bytes packed at it; empty where nothing was compressed by us."""
 
 
 class DiskSkipped(Event, frozen=True, kw_only=True, tag="disk-skipped"):

@@ -39,7 +39,12 @@ def conclude(  # noqa: PLR0917
     report: Reporter,
 ) -> DiskOutcome:
     """`disk` as the snapshot froze it."""
-    report.emit(DiskEnded(read=image.read, stored=image.stored, seconds=image.seconds, bottleneck=image.bottleneck))
+    levels = {level: round(share, 3) for level, share in image.levels.items()}
+    report.emit(
+        DiskEnded(
+            read=image.read, stored=image.stored, seconds=image.seconds, bottleneck=image.bottleneck, levels=levels
+        )
+    )
     return DiskOutcome(
         disk=disk,
         transport=transport,
@@ -49,6 +54,7 @@ def conclude(  # noqa: PLR0917
         cid=image.cid,
         files=image.files,
         bottleneck=image.bottleneck,
+        levels=levels,
         method=method,
         grains=grains,
     )

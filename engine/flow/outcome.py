@@ -30,6 +30,7 @@ class DiskOutcome:
     audited: int = 0
     alarm: str = ""
     bottleneck: str = ""
+    levels: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -121,5 +122,6 @@ def _exported_json(done: DiskOutcome | None) -> dict[str, Any]:
         "method": method_json(done.method),
         "audited": done.audited,
         "bottleneck": done.bottleneck,
+        "levels": done.levels,
         "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in done.files],
     }

@@ -87,6 +87,11 @@ class Crew:
         encoding = sum(meter.encode_seconds for meter in self._meters)
         return reading / (seconds * len(self._meters)), encoding / (seconds * self._cores)
 
+    @property
+    def encoded(self) -> tuple[float, int]:
+        """Core seconds spent encoding so far, and the cores that there are for it."""
+        return sum(meter.encode_seconds for meter in self._meters), self._cores
+
     def halt(self) -> None:
         """From any thread: no read begins after this one. The consumer's `tick` runs at once, and has to raise."""
         with self._changed:

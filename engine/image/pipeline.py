@@ -8,6 +8,7 @@ Memory is bounded whatever the disk and however slow the target: (threads + 4) p
 import os
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,11 @@ from engine.extents import DiskSource, Extent, aligned, total
 from engine.image.crew import Crew
 from engine.image.descriptor import Parent
 from engine.image.direct_output import DirectOutput, Reserve
+from engine.image.effort import Effort
 from engine.image.flat import FlatWriter
 from engine.image.sparse_header import GRAIN, MAX_CAPACITY, SECTOR
 from engine.image.stream_optimized import CompactWriter
+from engine.image.units import PackedUnit
 from engine.image.written import Progress, WrittenImage, busiest
 
 ImageFormat = Literal["compact", "flat"]
@@ -57,7 +60,9 @@ def export(
     block is written (`direct_output.keep_free`). With a `parent` (compact only) the image is its child: all else is
     what the parent holds, and grains of zeros are stored, since they hide the parent's data. A stored grain of zeros
     takes 512 bytes; the format's entry for zeroed grains would take none, but needs header version 2, which is not
-    what streamOptimized readers of other makers know. `hashes` gets the grains' hashes as the data arrived.
+    what streamOptimized readers of other makers know. A compact image is compressed harder while the cores have time
+    (`effort`), so its bytes, not its content, depend on how fast the source was. `hashes` gets the grains'
+    hashes as the data arrived.
 
     Raises what the source raises, `TargetFull`, `TargetError`, `ImageError` (a capacity that is not whole sectors;
     2 TiB of compressed data), `Cancelled`. Whatever it raises, its threads have ended and its files are gone.
@@ -71,11 +76,14 @@ def export(
     writer = _writer(target, capacity, format, parent, reserve=reserve, pulse=clock.tick)
     try:
         encoder = partial(writer.new_encoder, keep_zeros=parent is not None, hashed=hashes is not None)
+        if isinstance(writer, CompactWriter):
+            encoder = partial(encoder, effort=clock.effort)
         crew = Crew(source, encoder, wanted, threads or default_threads())
         clock.watch(crew, writer.output)
         with cancel.on_cancel(crew.halt), crew:
             for unit in crew.in_order(clock.tick):
                 writer.append(unit)
+                clock.packed(unit)
                 if hashes is not None:
                     hashes(unit.index, unit.hashes)
         files = writer.finish()
@@ -86,6 +94,7 @@ def export(
     return WrittenImage(
         files=files, read=last.read, zero=last.zero, stored=last.stored, cid=writer.cid,
         bottleneck=last.bottleneck, busy=last.busy, seconds=clock.seconds, hashed=hashes is not None,
+        levels=clock.levels,
     )  # fmt: skip
 
 
@@ -110,6 +119,19 @@ class _Clock:
         self._began = self._told = time.perf_counter()
         self._crew: Crew | None = None
         self._output: DirectOutput | None = None
+        self.effort = Effort()
+        self._packed: Counter[str] = Counter()
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """Share of the packed bytes by level of compression, the largest first."""
+        whole = self._packed.total()
+        return {name: size / whole for name, size in self._packed.most_common()} if whole else {}
+
+    def packed(self, unit: PackedUnit) -> None:
+        if unit.level and unit.data:
+            self._packed[unit.level] += len(unit.data)
+            self.effort.packed(unit.level)
 
     @property
     def seconds(self) -> float:
@@ -119,8 +141,10 @@ class _Clock:
         self._crew, self._output = crew, output
 
     def tick(self) -> None:
-        """Raises `Cancelled`; reports when it is time to."""
+        """Raises `Cancelled`; reports when it is time to; keeps the compression in step with what the cores can do."""
         self._cancel.check()
+        assert self._crew is not None
+        self.effort.observe(time.perf_counter(), *self._crew.encoded)
         if time.perf_counter() - self._told >= PROGRESS_INTERVAL:
             self.report()
 

@@ -37,6 +37,7 @@ class PackedUnit:
     """An encoded unit. `grains` has 512 entries, 0 for grains that are not stored; what else they and `data` hold is
     between the encoder and the writer of one format. `zero` counts bytes that were read and lie in grains of zeros.
     `hashes` has 512 entries as `grain_hash` gives them, 0 for grains that were not read; empty when none were wanted.
+    `level` names the compression (`effort.LEVELS`), "" where nothing is compressed.
     """
 
     index: int
@@ -44,6 +45,7 @@ class PackedUnit:
     data: memoryview
     zero: int
     hashes: "array[int]"
+    level: str = ""
 
 
 ZERO_HASH = 1

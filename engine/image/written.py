@@ -34,7 +34,7 @@ class WrittenImage:
 
     `read` bytes were asked of the source; `zero` of them were zeros in whole grains, and so not stored; `stored`
     bytes take room on the target (holes of a flat file do not count). `hashed`: the hashes of all its grains were
-    handed on, where they were asked for.
+    handed on, where they were asked for. `levels`: compression level -> share (0-1) of the bytes packed at it.
     """
 
     files: tuple[WrittenFile, ...]
@@ -46,6 +46,7 @@ class WrittenImage:
     busy: dict[str, float]
     seconds: float
     hashed: bool = False
+    levels: dict[str, float] = field(default_factory=dict)
 
 
 def busiest(busy: dict[str, float]) -> str:

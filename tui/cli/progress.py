@@ -25,7 +25,7 @@ from engine.events import (
 from engine.loglevel import LogLevel
 from tui.cli import render
 from tui.cli.screen import Screen
-from tui.figures import clean, duration, fit, rate, size
+from tui.figures import clean, duration, fit, levels_text, rate, size
 
 _WORDS = ("fatal", "error", "warning", "", "step", "api", "wire")
 _STYLES = ("bold red", "red", "yellow", "", "dim", "dim", "dim")
@@ -306,7 +306,7 @@ def log_text(event: LogRecord) -> str:
 def ended_text(event: DiskEnded) -> str:
     speed = rate(event.read, event.seconds)
     stored = f"{size(event.stored)} stored" if event.stored else ""
-    parts = [f"{size(event.read)} read", stored, duration(event.seconds), speed]
+    parts = [f"{size(event.read)} read", stored, duration(event.seconds), speed, levels_text(event.levels)]
     return ", ".join(part for part in parts if part)
 
 

@@ -21,7 +21,7 @@ from engine.events import (
     StageEnded,
     StageStarted,
 )
-from tui.figures import clean, duration, rate, size
+from tui.figures import clean, duration, levels_text, rate, size
 
 BOTTLENECKS = {"source": "reading", "cpu": "compressing", "target": "writing"}
 """What the engine calls the part of the pipeline that the others wait for (engine.image.written), as a word."""
@@ -52,7 +52,8 @@ def _words(event: AnyEvent) -> str:  # noqa: PLR0911, C901 - one line for each k
             return f"{size(event.read)} of {size(event.to_read)} read, {size(event.stored)} stored{slowest}"
         case DiskEnded():
             parts = f"{size(event.read)} read", f"{size(event.stored)} stored", duration(event.seconds)
-            return ", ".join(part for part in (*parts, rate(event.read, event.seconds)) if part)
+            shown = *parts, rate(event.read, event.seconds), levels_text(event.levels)
+            return ", ".join(part for part in shown if part)
         case DiskSkipped():
             return f"skipped, {event.code}: {event.reason}"
         case Retry():

@@ -1,0 +1,90 @@
+"""Compression follows what the cores can do: harder while they wait, fast while they are what holds it up."""
+
+import argparse
+import inspect
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+from engine.image.effort import FALL_ABOVE, FAST, LEVELS, WINDOW, Effort
+from engine.image.sparse_header import UNIT
+from tests.image.disks import KIB, MemoryDisk, export_all, run
+from tests.tools import require_tool
+
+CORES = 2
+
+
+class Machine:
+    """An export as `Effort` sees it: data that would take the fast level `demand` of the cores."""
+
+    def __init__(self, effort: Effort) -> None:
+        self.effort, self.now, self.worked = effort, 0.0, 0.0
+
+    def passes(self, windows: int, demand: float) -> list[str]:
+        seen: list[str] = []
+        for _ in range(windows * 2):
+            level = self.effort.level
+            self.effort.packed(level.name)
+            self.effort.observe(self.now, self.worked, CORES)
+            self.now += WINDOW / 2
+            self.worked += min(1.0, demand * level.cost) * CORES * WINDOW / 2
+            seen.append(level.name)
+        return seen
+
+
+def test_busy_cores_keep_the_fast_level() -> None:
+    assert set(Machine(Effort()).passes(50, 0.9)) == {FAST.name}
+
+
+def test_idle_cores_get_the_strongest_level() -> None:
+    assert Machine(Effort()).passes(20, 0.01)[-1] == LEVELS[-1].name
+
+
+def test_a_source_between_two_levels_does_not_swing() -> None:
+    """At this demand the level after the one that is right would take nearly all of the cores."""
+    demand = 0.9 * FALL_ABOVE / LEVELS[1].cost
+    seen = Machine(Effort()).passes(200, demand)
+    assert len({before for before, after in pairwise(seen) if before != after}) <= 2
+    assert LEVELS[-1].name not in seen
+
+
+def test_a_source_that_grows_fast_gets_the_fast_level_back() -> None:
+    machine = Machine(Effort())
+    machine.passes(20, 0.01)
+    assert machine.passes(20, 0.9)[-1] == FAST.name
+
+
+def test_a_level_is_judged_only_by_its_own_units() -> None:
+    """While units of the level before still arrive, their low cost says nothing about the new one."""
+    effort = Effort()
+    for at in range(100):
+        effort.packed(FAST.name)
+        effort.observe(at * WINDOW, 0.0, CORES)
+    assert effort.level is LEVELS[1]
+
+
+class SlowDisk(MemoryDisk):
+    """Each read takes as long as on a slow link: until the given time has passed on it."""
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        super().read_into(offset, buffer)
+        threading.Event().wait(0.05)
+
+
+def test_a_slow_source_gives_a_smaller_image_of_the_same_disk(tmp_path: Path) -> None:
+    qemu_img = require_tool("qemu-img")
+    text = inspect.getsource(argparse).encode()[: 64 * KIB] + inspect.getsource(inspect).encode()[: 64 * KIB]
+    pieces = [(unit * UNIT, text) for unit in range(160)]
+    fast, slow = MemoryDisk(160 * UNIT, pieces), SlowDisk(160 * UNIT, pieces)
+    quick = export_all(fast, tmp_path / "fast.vmdk", "compact")
+    harder = export_all(slow, tmp_path / "slow.vmdk", "compact")
+    run(qemu_img, "check", "-f", "vmdk", tmp_path / "slow.vmdk")
+    run(qemu_img, "compare", "-f", "vmdk", "-F", "vmdk", tmp_path / "fast.vmdk", tmp_path / "slow.vmdk")
+    assert next(iter(quick.levels)) == FAST.name
+    assert len(harder.levels) > 1
+    assert abs(sum(harder.levels.values()) - 1) < 1e-9
+    assert harder.stored < quick.stored
+
+
+def test_a_flat_image_has_no_level(tmp_path: Path) -> None:
+    assert export_all(MemoryDisk(UNIT, [(0, b"x")]), tmp_path / "disk.vmdk", "flat").levels == {}
