@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import on
 from textual.theme import Theme
 
 from engine.config.options import Origin, Settings
@@ -144,6 +145,11 @@ class VcbApp(Offers, KeysInOrder[None], LineApp[None]):
         self._close_messages_no_wait()
 
     # What the panes tell
+
+    @on(JobLogPane.JobsChanged)
+    def _jobs_changed(self, message: JobLogPane.JobsChanged) -> None:
+        for pane in self.main_screen.panes.values() if self.main_screen else ():
+            pane.show_jobs(message.jobs)
 
     def tell(self, **changes: Any) -> None:
         """Changes the header: fields of `Status`, such as `tell(link=Link.UP, running=2)`."""

@@ -10,12 +10,11 @@ import msgspec
 
 from engine.config.options import Settings
 from engine.errors import VcbError
-from engine.jobs import plain_settings, supervisor
+from engine.jobs import plain_settings
 from engine.jobs.inventory_process import InventoryProcess
 from engine.jobs.inventory_rows import Asked, Planned, Status, Trouble, decode
-from engine.jobs.job import Job
 from engine.state_directory import StateDirectory
-from tui.models.inventory import Change, InventoryModel, JobMark
+from tui.models.inventory import Change, InventoryModel
 
 _TICK = 0.1
 _PIECE = 1 << 16
@@ -133,34 +132,3 @@ class InventoryFeed:
         change, self._pending = self._pending, None
         if change is not None:
             self._changed(change)
-
-
-class RunningJobs:
-    """The jobs that run on this proxy's VMs, from the files of their workers. A look without a job costs one stat."""
-
-    def __init__(self) -> None:
-        self._seen = 0
-        self._again = False
-        self._running: list[Job] = []
-
-    def look(self, model: InventoryModel) -> tuple[dict[str, JobMark], bool]:
-        """By VM id, and whether a job ended since the last look."""
-        directory = StateDirectory.default().jobs
-        stamp = directory.stat().st_mtime_ns if directory.is_dir() else 0
-        if stamp != self._seen or self._again:
-            self._again, self._seen = stamp != self._seen, stamp  # its directory was there before its request
-            self._running = supervisor.jobs()
-        alive = [job for job in self._running if job.alive]
-        ended = len(alive) < len(self._running) and stamp != 0
-        self._running = alive
-        names = {vm.name: vm.id for vm in model.machines()} if alive else {}
-        marks: dict[str, JobMark] = {}
-        for job in alive:
-            for part in job.state.parts:
-                kind, _, value = part.subject.rpartition(":")
-                vm = value if kind == "moref" else names.get(part.vm or value, "")
-                if vm and part.state in ("waiting", "running"):
-                    to_read = sum(disk.to_read for disk in part.disks.values())
-                    share = sum(disk.read for disk in part.disks.values()) / to_read if to_read else None
-                    marks[vm] = JobMark(job.id, part.stage or part.state, share)
-        return marks, ended

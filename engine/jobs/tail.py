@@ -45,27 +45,32 @@ class FileTail:
         self.position = position
 
     def read(self, limit: int = _CHUNK) -> list[Entry]:
-        """The whole lines that came since the last call, about `limit` bytes at most; [] when there are none.
+        """The whole lines that came since the last call, about `limit` bytes at most; [] when there are none."""
+        while piece := self.piece(limit):
+            if entries := [entry for line in piece.split(b"\n")[:-1] if (entry := parse(line))]:
+                return entries
+        return []
+
+    def piece(self, limit: int = _CHUNK) -> bytes:
+        """The same lines as they stand, each with its end: for whoever wants few of them decoded.
 
         Goes to the next file only when that one exists and this one has nothing more: its writer is then through with
         this one, and a last line without its end was torn.
         """
         while True:
             following = self._following()
-            lines = self._lines(limit)
-            if entries := [entry for line in lines if (entry := parse(line))]:
-                return entries
-            if not lines:
-                if following is None:
-                    return []
-                self.position = Position(following)
+            if lines := self._lines(limit):
+                return lines
+            if following is None:
+                return b""
+            self.position = Position(following)
 
     def _following(self) -> int | None:
         return next(
             (number for number, _ in files_of(self._directory, self._name) if number > self.position.file), None
         )
 
-    def _lines(self, limit: int) -> list[bytes]:
+    def _lines(self, limit: int) -> bytes:
         path = self._directory / f"{self._name}.{self.position.file:04d}.jsonl"
         try:
             with path.open("rb", buffering=0) as file:
@@ -74,10 +79,10 @@ class FileTail:
                 while data and b"\n" not in data and (more := file.read(limit)):
                     data += more  # one line longer than the limit
         except FileNotFoundError:  # before the first file, or the trace has dropped this one
-            return []
+            return b""
         whole = data[: data.rfind(b"\n") + 1]
         self.position = Position(self.position.file, self.position.offset + len(whole))
-        return whole.split(b"\n")[:-1]
+        return whole
 
 
 class JournalReader:

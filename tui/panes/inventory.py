@@ -14,9 +14,11 @@ from engine.jobs.inventory_rows import MachineRow
 from engine.jobs.request import Act
 from engine.secret import Secret
 from tui.commands import Command
-from tui.feed_inventory import InventoryFeed, RunningJobs
+from tui.feed import JobRow
+from tui.feed_inventory import InventoryFeed
 from tui.models.inventory import Change, InventoryModel
 from tui.models.inventory_order import SORTS
+from tui.models.job_marks import marks
 from tui.models.node_tree import ROOT, Kind
 from tui.panes.inventory_commands import COMMANDS
 from tui.panes.pane import Pane
@@ -27,7 +29,6 @@ from tui.status import Link
 from tui.widgets.flat_tree import FlatTree
 from tui.widgets.inventory_line import age
 
-_JOBS_EVERY = 1.0
 _LEADS_TO_VCENTER = (
     "HOST", "PORT", "USERNAME", "PASSWORD", "PASSWORD_FILE", "CA_FILE", "THUMBPRINT", "BACKUPROOT", "HTTP_TIMEOUT"
 )  # fmt: skip
@@ -64,7 +65,7 @@ class InventoryPane(Pane):
         self._state_line = Static("", id="inventory-state", markup=False)
         self._input = Input(id="inventory-words", compact=True)
         self._jumping = False
-        self._jobs = RunningJobs()
+        self._jobs: tuple[JobRow, ...] = ()
         self._cursor_before = ""
 
     def compose(self) -> ComposeResult:
@@ -76,7 +77,6 @@ class InventoryPane(Pane):
     def on_mount(self) -> None:
         self._input.cursor_blink = False
         self.connect(self.app.settings)
-        self.set_interval(_JOBS_EVERY, self._look_at_jobs)
 
     def on_unmount(self) -> None:
         self.feed.stop()
@@ -141,18 +141,22 @@ class InventoryPane(Pane):
         self.app.when_clear(repaint)
 
     def _changed(self, change: Change) -> None:
+        if change.shape and self._jobs:
+            change.slots |= self.model.show_jobs(marks(self._jobs, self.model)).slots
         self.tree_view.show(change)
         if change.status:
             self._say_state()
             self._say_link()
         self._say_note()
 
-    def _look_at_jobs(self) -> None:
-        marks, ended = self._jobs.look(self.model)
-        change = self.model.show_jobs(marks)
+    def show_jobs(self, jobs: tuple[JobRow, ...]) -> None:
+        before, self._jobs = self._jobs, tuple(job for job in jobs if job.running)
+        if not before and not self._jobs:
+            return
+        change = self.model.show_jobs(marks(self._jobs, self.model))
         if change.slots:
             self.tree_view.show(change)
-        if ended:
+        if {job.id for job in before} - {job.id for job in self._jobs}:
             self.feed.look_at_points()
 
     def _say_state(self) -> None:
@@ -371,7 +375,6 @@ class InventoryPane(Pane):
             if job:
                 self.model.marked.clear()
                 self._marks_changed()
-                self._look_at_jobs()
 
         settings, document = self.app.settings, self.app.document_path
         self.app.push_screen(PlanScreen(act, self._chosen(), settings, document, self.feed), done)

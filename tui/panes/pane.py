@@ -15,6 +15,7 @@ from tui.commands import Offers
 if TYPE_CHECKING:
     from engine.config.options import Settings
     from tui.app import VcbApp
+    from tui.feed import JobRow
 
 
 class Pane(Offers, Widget):
@@ -79,6 +80,9 @@ class Pane(Offers, Widget):
 
     def settings_changed(self, before: "Settings") -> None:
         """`app.settings` is new: a configuration was saved, or another one opened. Called in every pane."""
+
+    def show_jobs(self, jobs: tuple["JobRow", ...]) -> None:
+        """The jobs of this proxy, newest first, whenever something of them has changed."""
 
     def save_state(self) -> dict[str, Any]:
         """What shall survive the console, in types that JSON has: filters, expanded nodes, position."""
