@@ -15,6 +15,7 @@ from engine.flow.incremental import DiskMethod, Methods
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
 from engine.flow.locks import root_lock, vm_lock
+from engine.flow.merge import settle_interrupted
 from engine.flow.mount_step import MountStep
 from engine.flow.outcome import DiskOutcome, Outcome
 from engine.flow.plan import Plan
@@ -25,6 +26,7 @@ from engine.flow.retry import with_retries
 from engine.flow.snapshot_step import SnapshotStep, remove_leftover
 from engine.flow.survey import look_up, make_plan, points_home
 from engine.loglevel import LogLevel
+from engine.points import replacement
 from engine.points.mount_point import backuproot
 from engine.reporter import Reporter
 from engine.system_errors import from_system
@@ -76,6 +78,7 @@ class VmBackup:
             if self._resume:
                 locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
                 job.resumed = take_over(job, self._resume, moref, read_vm(job.session, moref).name)
+            self._settle_merges((vcenter, moref), report)
             plan = outcome.plan = make_plan(job, moref, mounted=self._keep_mounted)
             job.report = job.report.bind(vm=plan.vm.name)
             _announce(plan, report.bind(vm=plan.vm.name))
@@ -87,6 +90,16 @@ class VmBackup:
             if not plan.exported:
                 outcome.exceptions.append("No disk of this VM can be backed up; nothing was written.")
         return plan
+
+    def _settle_merges(self, vm: tuple[str, str], report: Reporter) -> None:
+        """A merge of this VM's points that was cut off is completed or undone before anything is built on them. One
+        that can't be is told; the plan then sees what there is."""
+        job = self._job
+        root = job.settings.BACKUPROOT
+        if root.is_dir() and replacement.directories(root):
+            root = backuproot(root)
+            with root_lock(root, job.state, job.id):
+                settle_interrupted(root, job.state, report, held=vm, others=False)
 
     def _export(self, plan: Plan) -> None:
         job, outcome = self._job, self._outcome

@@ -82,6 +82,22 @@ def vm_lock(state: StateDirectory, vcenter: str, moref: str, job_id: str) -> Ite
         os.close(fd)
 
 
+def vm_holder(state: StateDirectory, vcenter: str, moref: str) -> Holder | None:
+    """Which other process works on a VM; None when nobody does, or this one."""
+    try:
+        fd = os.open(state.locks / f"{vcenter}-{moref}.lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = Holder.parse(os.pread(fd, _LONGEST, 0))
+        return None if holder is None or holder.dead or holder.process == ProcessIdentity.mine() else holder
+    finally:
+        os.close(fd)
+    return None
+
+
 @contextmanager
 def root_lock(root: Path, state: StateDirectory, job_id: str) -> Iterator[None]:
     """Held while a job uses BACKUPROOT: the jobs of one proxy share it, another proxy is refused with BusyError.

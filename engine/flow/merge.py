@@ -88,14 +88,21 @@ def merge_points(
 
 
 def settle_interrupted(
-    root: Path, state: StateDirectory, report: Reporter, *, held: tuple[str, str] | None = None
+    root: Path,
+    state: StateDirectory,
+    report: Reporter,
+    *,
+    held: tuple[str, str] | None = None,
+    others: bool = True,
 ) -> list[VcbError]:
     """Completes or undoes what was cut off, but for VMs that another job works on; `held` is the VM whose lock the
-    caller has. Returns why some could not be settled."""
+    caller has, the only one when not `others`. Returns why some could not be settled."""
     errors: list[VcbError] = []
     try:
         for change in unfinished(root):
             identity = (change.plan.vcenter, change.plan.vm)
+            if identity != held and not others:
+                continue
             with ExitStack() as locks:
                 try:
                     if identity != held:

@@ -127,32 +127,58 @@ class Replacement:
 def unfinished(root: Path) -> Iterator[Replacement]:
     """The changes that were cut off, or are under way in another process. One without a plan is removed when nothing
     else is in it. Raises PolicyError for a plan that can't be read."""
-    for work in sorted(root.iterdir()):
-        if not work.name.startswith(PREFIX) or not work.is_dir() or work.is_symlink():
-            continue
+    for work in directories(root):
         try:
-            plan = msgspec.convert(tomllib.loads((work / PLAN).read_text()), Plan)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-            if _never_began(work):
-                continue
-            raise PolicyError(
-                f"{work} has no {PLAN} that can be read: nothing tells what it was to be. Nothing was changed.",
-                fault=type(error).__name__,
-                hint="Look at the directory and remove it by hand.",
-            ) from None
-        if plan.job != work.name.removeprefix(PREFIX):
-            raise PolicyError(f"{work / PLAN} is the plan of another job, {plan.job}. Nothing was changed.")
-        yield Replacement(root, plan)
+            yield read(work)
+        except PolicyError:
+            if not never_began(work):
+                raise
+            remove_empty(work)
 
 
-def _never_began(work: Path) -> bool:
-    """Without its first directory there is nothing but, perhaps, half a plan: it goes."""
-    if any(path.name != PLAN for path in work.iterdir()):
-        return False
+def directories(root: Path) -> list[Path]:
+    """Where changes are at work, or were cut off."""
+    return [path for path in sorted(root.glob(f"{PREFIX}*")) if path.is_dir() and not path.is_symlink()]
+
+
+def read(work: Path) -> Replacement:
+    """The change in one of those directories. Raises PolicyError when its plan can't be read, or is another's."""
+    try:
+        plan = msgspec.convert(tomllib.loads((work / PLAN).read_text()), Plan)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise PolicyError(
+            f"{work} has no {PLAN} that can be read: nothing tells what it was to be. Nothing was changed.",
+            fault=type(error).__name__,
+            hint="Look at the directory and remove it by hand.",
+        ) from None
+    if plan.job != work.name.removeprefix(PREFIX):
+        raise PolicyError(f"{work / PLAN} is the plan of another job, {plan.job}. Nothing was changed.")
+    return Replacement(work.parent, plan)
+
+
+def never_began(work: Path) -> bool:
+    """Whether its plan can't be read because it was never written whole: then nothing else is in it."""
+    try:
+        read(work)
+    except PolicyError:
+        return all(path.name == PLAN for path in work.iterdir()) and _half_written(work / PLAN)
+    return False
+
+
+def remove_empty(work: Path) -> None:
+    """One that never began."""
     (work / PLAN).unlink(missing_ok=True)
     with suppress(FileNotFoundError):
         work.rmdir()
-    return True
+
+
+def _half_written(plan: Path) -> bool:
+    """A plan that is whole, but another job's, was not written here."""
+    try:
+        msgspec.convert(tomllib.loads(plan.read_text()), Plan)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError):
+        return True
+    return False
 
 
 def _remade(point: Path) -> str:

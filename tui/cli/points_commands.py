@@ -252,7 +252,9 @@ def _say_troubles(screen: Screen, catalogue: Catalogue) -> None:
     for path in catalogue.tombstones:
         screen.line(f"note: {path.name} is a removal that was cut off; vcb retain completes it.", "cyan")
     for path in catalogue.interrupted:
-        screen.line(f"note: {path.name} is a merge at work, or one that was cut off; vcb retain settles that.", "cyan")
+        screen.line(
+            f"note: {path.name} is a merge at work, or one that was cut off; vcb reconcile settles that.", "cyan"
+        )
 
 
 def _confirm(plans: Sequence[Any], what: str, *, yes: bool) -> None:

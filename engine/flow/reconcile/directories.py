@@ -8,6 +8,7 @@ from engine.flow.ledger import Entry, Fate, Kind
 from engine.flow.locks import ROOT_LOCK, abandoned, root_lock
 from engine.flow.reconcile.leftover import Leftover, Record, Verdict
 from engine.flow.reconcile.scene import PastJob, Scene
+from engine.image.carve import abandoned as abandoned_scratch
 from engine.points import mount_point as mounts, unmarked
 from engine.points.mount_point import Marker
 from engine.points.naming import PARTIAL_SUFFIX
@@ -61,6 +62,29 @@ class Removals:
         assert scene.root is not None
         with root_lock(scene.root, scene.state, "reconcile"):
             finish_removal(scene.root, Path(leftover.id))
+
+
+class Scratches:
+    kind = "scratch"
+    action = "remove the scratch"
+
+    def find(self, scene: Scene) -> Iterator[Leftover]:
+        for path in abandoned_scratch(scene.root) if scene.root else ():
+            yield Leftover(
+                kind=self.kind,
+                verdict=Verdict.OURS,
+                id=str(path),
+                text=f"scratch {path} of a drill",
+                why="no process holds it",
+                owner="this BACKUPROOT",
+                since=path.lstat().st_mtime,
+            )
+
+    def undo(self, scene: Scene, leftover: Leftover) -> None:
+        assert scene.root is not None
+        for path in abandoned_scratch(scene.root):
+            if str(path) == leftover.id:
+                path.unlink(missing_ok=True)
 
 
 class RootLocks:

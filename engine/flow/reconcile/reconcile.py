@@ -17,9 +17,10 @@ from engine.events import ResultState
 from engine.flow.job import Prompt, open_session
 from engine.flow.ledger import Kind
 from engine.flow.locks import vm_lock
-from engine.flow.reconcile.directories import Directories, Removals, RootLocks
+from engine.flow.reconcile.directories import Directories, Removals, RootLocks, Scratches
 from engine.flow.reconcile.leases import Leases
 from engine.flow.reconcile.leftover import Leftover, Verdict
+from engine.flow.reconcile.merges import Merges
 from engine.flow.reconcile.restored_vms import RestoredVms
 from engine.flow.reconcile.scene import Scene
 from engine.flow.reconcile.snapshots import Consolidations, Snapshots
@@ -54,7 +55,9 @@ KINDS: tuple[LeftoverKind, ...] = (
     Snapshots(),
     Consolidations(),
     Directories(),
+    Merges(),
     Removals(),
+    Scratches(),
     RootLocks(),
 )
 """In the order of the clean-up: what holds something comes before what it holds. A disk that is still attached to the
