@@ -36,8 +36,8 @@ def merge(
     """Fold the point that POINT was made on into it: of the two moments, the newer one stays.
 
     Needs no vCenter, and room for the result beside the old images. A merge that is cut off is completed or undone by
-    the next merge, retain, reconcile, or backup of the VM. Exit code: 0 done, 1 failed (nothing was lost), 2 wrong settings or not confirmed, 130
-    cancelled.
+    the next merge, retain, reconcile, or backup of the VM. Exit code: 0 done, 1 failed (nothing was lost), 2 wrong
+    settings or not confirmed, 130 cancelled.
 
     Parameters
     ----------
