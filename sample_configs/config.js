@@ -121,6 +121,21 @@ TRANSPORT_MODE="nbdssl";
 // SAN_DEVICES="/dev/disk/by-id";
 
 /*
+ * BIOS UUID of the VM that the proxy runs in, for the mode hotadd. Empty: as
+ * this machine's firmware tells it.
+ * Not an option of VCB.
+ */
+// HOTADD_PROXY="";
+
+/*
+ * Directory with udev's links to block devices, in which the mode hotadd
+ * looks, besides /sys, for the disks that were attached to the proxy.
+ * Default: /dev/disk/by-id
+ * Not an option of VCB.
+ */
+// HOTADD_DEVICES="/dev/disk/by-id";
+
+/*
  * Connections per disk in the modes nbd and nbdssl.
  * Allowed: a whole number from 1 to 8.
  * Default: 2

@@ -152,6 +152,17 @@ class Settings:
         "Directory with udev's links to block devices, in which the mode san looks up the LUNs of a datastore.",
         section="Transport",
     )
+    HOTADD_PROXY = TextOption(
+        "",
+        "BIOS UUID of the VM that the proxy runs in, for the mode hotadd. Empty: as this machine's firmware tells it.",
+        section="Transport",
+    )
+    HOTADD_DEVICES = PathOption(
+        Path("/dev/disk/by-id"),
+        "Directory with udev's links to block devices, in which the mode hotadd looks, besides /sys, for the disks "
+        "that were attached to the proxy.",
+        section="Transport",
+    )
     NFC_CONNECTIONS = IntOption(
         2,
         "Connections per disk in the modes nbd and nbdssl.",

@@ -13,6 +13,7 @@ from engine.config.probes import probe
 from engine.config.rules import check_rules
 from engine.errors import VcbError
 from engine.flow.job import Prompt, open_session
+from engine.flow.mode_checks import hindrance
 from engine.flow.reconcile.leftover import Verdict
 from engine.flow.reconcile.reconcile import reconciling
 from engine.reporter import Reporter
@@ -111,11 +112,12 @@ def _modes(patient: Patient) -> Iterator[Diagnosis]:
         return
     for vm in patient.machines:
         for mode in MODES.values():
-            reason = mode.unavailable or _lacking(patient.session, vm, [mode.name])
+            reason = hindrance(patient.session, patient.settings, patient.state, vm, mode.name)
+            reason = reason or _lacking(patient.session, vm, [mode.name])
             chosen = mode.name == patient.settings.TRANSPORT_MODE
             bad = Health.ERROR if chosen else Health.NOTE
             word = " (TRANSPORT_MODE)" if chosen else ""
-            text = f"{mode.name}{word}: {reason or f'works, as far as privileges go; needs {mode.needs}'}"
+            text = f"{mode.name}{word}: {reason or f'nothing speaks against it; needs {mode.needs}'}"
             yield Diagnosis(bad if reason else Health.OK, vm.name, text)
 
 

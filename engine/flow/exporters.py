@@ -6,6 +6,7 @@ from typing import Protocol
 
 from engine.errors import ConnectError, TransportError
 from engine.events import Fallback
+from engine.flow.hotadd_sources import HotaddSources
 from engine.flow.incremental import DiskMethod
 from engine.flow.job_context import JobContext
 from engine.flow.lease_exporter import LeaseExporter
@@ -49,10 +50,15 @@ def _from(make: Callable[[JobContext, Plan], Sources]) -> Opener:
     return lambda job, plan, _snapshot, frozen, report: SourceExporter(job, plan, make(job, plan), frozen, report)
 
 
+def _hotadd(job: JobContext, plan: Plan, snapshot: Snapshot, frozen: dict[int, Disk], report: Reporter) -> Exporter:
+    return SourceExporter(job, plan, HotaddSources(job, plan, snapshot), frozen, report)
+
+
 _OPENERS: Mapping[str, Opener] = {
     "san": _from(SanSources),
     "nbd": _from(lambda job, plan: NfcSources(job, plan.vm.moref, "nbd")),
     "nbdssl": _from(lambda job, plan: NfcSources(job, plan.vm.moref, "nbdssl")),
+    "hotadd": _hotadd,
     "https": LeaseExporter,
 }
 
@@ -77,9 +83,7 @@ def open_exporter(job: JobContext, plan: Plan, snapshot: Snapshot, report: Repor
 def _open(  # noqa: PLR0917
     mode: str, job: JobContext, plan: Plan, snapshot: Snapshot, frozen: dict[int, Disk], report: Reporter
 ) -> Exporter:
-    opener = _OPENERS.get(mode)
-    if opener is None:
-        raise TransportError(f"{mode} is not in this version.", hint="Use san, nbdssl, nbd or https.")
+    opener = _OPENERS[mode]
     return with_retries(
         lambda: opener(job, plan, snapshot, frozen, report),
         doing=f"Opening the disks over {mode}",

@@ -33,6 +33,8 @@ class Kind(StrEnum):
     LEASE = "lease"
     VM = "vm"
     DISK = "disk"
+    ATTACHMENT = "attachment"
+    """A frozen disk on the proxy's own VM."""
     CONTENTS = "disk contents"
     """A disk of production that is being written over; nothing but finishing it makes that good."""
 

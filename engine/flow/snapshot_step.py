@@ -2,7 +2,7 @@
 
 from engine.cancel import CancelToken
 from engine.errors import CleanupError, QuiesceError, VcbError
-from engine.flow import change_tracking
+from engine.flow import attachments, change_tracking
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
 from engine.flow.outcome import Outcome
@@ -166,6 +166,7 @@ def _remove(job: JobContext, snapshot: Snapshot, number: int) -> None:
     """Removal is never cut short by a cancel: half a clean-up is worse than a late one. When it fails, the ledger's
     entry stays open, and every later run on this VM tells of it."""
     try:
+        attachments.sweep(job)
         there = with_retries(
             lambda: snapshots.remove(job.session, snapshot.moref, job.report),
             doing=f"Removing snapshot {snapshot.moref}",

@@ -1,4 +1,4 @@
-"""san, nbd and nbdssl: each frozen disk as a source that the image pipeline reads where there is data."""
+"""san, nbd, nbdssl and hotadd: each frozen disk as a source that the image pipeline reads where there is data."""
 
 from collections.abc import Sequence
 from contextlib import closing, nullcontext

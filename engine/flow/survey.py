@@ -1,13 +1,16 @@
 """From a VM specification to a plan: everything is read and decided, nothing is touched."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
 from engine.config.rules import check_rules, require_runnable
-from engine.errors import ConfigError, PolicyError, PrivilegeError, TargetFull, VcbError
+from engine.errors import PolicyError, PrivilegeError, TargetFull, TransportError, VcbError
 from engine.flow import change_tracking
+from engine.flow.attachments import own_vm
+from engine.flow.hotadd_unsuitable import check
 from engine.flow.incremental import Methods, require_allowed
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind, ledgers
@@ -18,8 +21,8 @@ from engine.image.pipeline import ImageFormat
 from engine.points import mount_point as mounts
 from engine.points.mount_point import Found, State
 from engine.points.naming import POINTS, mount_point, vm_directory
-from engine.transport.modes import MODES
 from engine.vsphere.datastores import datastores_of
+from engine.vsphere.hotadd import read_proxy
 from engine.vsphere.inventory import VirtualMachine, read_vm
 from engine.vsphere.lookup import parse_spec, resolve
 from engine.vsphere.privileges import missing, wanted
@@ -41,7 +44,6 @@ def make_plan(job: JobContext, moref: str, *, mounted: bool = False) -> Plan:
     vm = read_vm(job.session, moref)
     obstacles = _Obstacles()
     obstacles.guard(lambda: check_suitable(vm))
-    obstacles.guard(lambda: _check_mode(settings.TRANSPORT_MODE))
     findings = tuple(check_rules(settings))
     obstacles.guard(lambda: require_runnable(settings))
     disks = obstacles.guard(lambda: plan_disks(vm, settings.EXCLUDE_DISKS)) or tuple(
@@ -49,6 +51,7 @@ def make_plan(job: JobContext, moref: str, *, mounted: bool = False) -> Plan:
     )
     disks = _with_methods(job, vm, disks, obstacles, mounted=mounted)
     obstacles.guard(lambda: _check_san(job, vm, disks))
+    obstacles.guard(lambda: _check_hotadd(job, vm, disks))
     nothing_to_do = all(planned.skip for planned in disks)
     found, space = _inspect_target(job, vm, disks, obstacles)
     snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm, found))
@@ -110,12 +113,6 @@ class _Obstacles:
             return None
 
 
-def _check_mode(name: str) -> None:
-    mode = MODES[name]
-    if mode.unavailable:
-        raise ConfigError(f"TRANSPORT_MODE {name} can't be used: {mode.unavailable}")
-
-
 def _check_san(job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ...]) -> None:
     """What san can't read is known before the snapshot. Where another mode may carry it instead, that is decided then.
     A delta above our own snapshot is none when the disk is read: the snapshot's file is, or the delta is gone."""
@@ -128,6 +125,14 @@ def _check_san(job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ..
         if planned.skip is None:
             disk = replace(planned.disk, delta=planned.disk.delta and foreign)
             refuse(vm, disk, datastores.get(disk.datastore))
+
+
+def _check_hotadd(job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ...]) -> None:
+    """The same for what can't be attached to the proxy."""
+    if job.settings.TRANSPORT_MODE != "hotadd" or job.settings.TRANSPORT_FALLBACK:
+        return
+    proxy = read_proxy(job.session, own_vm(job.session, job.settings))
+    check(job.session, proxy, vm, [planned.disk for planned in disks if planned.skip is None])
 
 
 def _decide_snapshot(job: JobContext, vm: VirtualMachine, found: Found) -> SnapshotDecision:
@@ -204,7 +209,11 @@ def _check_space(job: JobContext, space: Space) -> None:
 def _missing(job: JobContext, vm: VirtualMachine, steps: list[str]) -> tuple[tuple[str, str], ...]:
     ref = Ref("VirtualMachine", vm.moref)
     datastores = get_one(job.session, ref, ["datastore"]).get("datastore", ())
-    return tuple(missing(job.session, wanted(steps, {"vm": [ref], "datastore": datastores})))
+    proxy: list[Ref] = []
+    if "hotadd" in steps:
+        with suppress(TransportError):  # told by its own check
+            proxy = [Ref("VirtualMachine", own_vm(job.session, job.settings))]
+    return tuple(missing(job.session, wanted(steps, {"vm": [ref], "datastore": datastores, "proxy": proxy})))
 
 
 def _check_privileges(vm: VirtualMachine, lacking: tuple[tuple[str, str], ...]) -> None:

@@ -86,7 +86,8 @@ class _Demo:
         self._disk(web, 8 * GIB, 24 * MIB)
         self._vm("archive01", store="tokyo-nfs01", power="poweredOff")
         self._vm("appliance01", tools="notInstalled", host=1)
-        self._vm("proxy01", folder="Backup", ip="10.0.0.90", store="tokyo-vmfs02", hostname="proxy01.tokyo.lab")
+        proxy = self._vm("proxy01", folder="Backup", ip="10.0.0.90", store="tokyo-vmfs02", hostname="proxy01.tokyo.lab")
+        proxy.definition.extra["disk.EnableUUID"] = "TRUE"
         golden = Definition("golden-debian12", template=True)
         self._vm("golden-debian12", definition=golden, power="poweredOff", used=4 * MIB)
 

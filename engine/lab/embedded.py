@@ -22,6 +22,9 @@ from engine.lab.server import Server
 from engine.lab.sspi import Domain
 from engine.lab.vsphere import VSphere
 
+PROXY = "proxy01"
+"""The demo's VM for a backup proxy."""
+
 
 class Lab:
     """A running lab. `Lab.start(...)` returns it ready; `close()` (or the end of a with block) saves its state.
@@ -98,6 +101,8 @@ class Lab:
         if record:
             vsphere.recorder = Recorder(state / "frozen")
         plant(vsphere, seed)
+        for vm in vsphere.all_of(vim.VirtualMachine):
+            vsphere.guest_devices.refresh(vm)  # a proxy that was left with disks attached
         lab = cls(vsphere, user, password, port=port, nfc_port=nfc_port)
         settle_in_background(vsphere)
         lab.run_guest(guest)
@@ -117,8 +122,18 @@ class Lab:
             "ca_file": str(self.ca_file),
             "control_url": self.control_url,
             "control_token": self.control_token,
+            **self._proxy_facts(),
             "san_devices": str(self.vsphere.san_devices or ""),
         }
+
+    def _proxy_facts(self) -> dict[str, str]:
+        """The VM that a backup proxy may say it runs in, where its devices show, and what stands for them."""
+        vms = self.vsphere.all_of(vim.VirtualMachine)
+        proxy = next((vm for vm in vms if vm.name == PROXY), None)
+        if proxy is None:
+            return {}
+        devices = self.vsphere.guest_devices
+        return {"proxy": proxy.uuid, "proxy_devices": str(devices.by_id(proxy.id)), "proxy_device_kind": devices.kind}
 
     def frozen_image(self, snapshot: str, device_key: int) -> Path:
         """Raw copy of one disk as a snapshot froze it (record=True); kept after the snapshot is gone.
@@ -144,6 +159,7 @@ class Lab:
             self._server.stop()
             self.nfc.close()
             self.guest.stop()
+            self.vsphere.guest_devices.close()
             if self.vsphere.persistence is not None:
                 self.vsphere.persistence.close(self.vsphere.all_of(vim.VirtualMachine))
             for store in self.vsphere.luns:

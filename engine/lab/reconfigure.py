@@ -75,6 +75,7 @@ def apply(vm: VM, spec: Any) -> None:
             vm.stun()
         vm.drop_unused_disks()
         vm.refresh_guest()
+    vm.lab.guest_devices.refresh(vm)
     vm.updated("name", "config", "summary", "layoutEx", "layout", "storage", "datastore")
 
 

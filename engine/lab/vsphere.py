@@ -17,6 +17,7 @@ from engine.lab.collector import PropertyCollector
 from engine.lab.entity import Entity, Folder
 from engine.lab.events import EventLog, EventManager
 from engine.lab.faults import Faults
+from engine.lab.guest_devices import GuestDevices
 from engine.lab.leases import Leases
 from engine.lab.options import OptionManager
 from engine.lab.registry import MO, Registry
@@ -91,6 +92,7 @@ class VSphere(Registry):
         self.loose_disks: dict[str, Any] = {}  # disks that no VM has but whose files exist, by the path of their .vmdk
         self.san_devices: Path | None = None  # directory of links to the datastores' LUNs, in a lab that has any
         self.luns: list[Any] = []
+        self.guest_devices = GuestDevices(state / "guests")
         self.persistence: Any = None  # saves what changes (set once the state has been loaded)
         self.domain: Any = None  # accepts the tokens of LoginBySSPI where the server is joined to a domain
         self.recorder: Any = None  # takes the raw image of every disk that a snapshot freezes (record=True)

@@ -1,4 +1,4 @@
-"""The five transport modes: what each means, what it needs, what limits it, and whether this version has it."""
+"""The five transport modes: what each means, what it needs, what limits it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,7 @@ _NFC_LIMITS = (
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """`encrypted`: the disk data on its way to the proxy. `random_access`: only what is needed is read. `unavailable`
-    is empty, or the reason why this version refuses the mode."""
+    """`encrypted`: the disk data on its way to the proxy. `random_access`: only what is needed is read."""
 
     name: str
     encrypted: bool
@@ -23,7 +22,6 @@ class Mode:
     needs: str
     privileges: tuple[str, ...]
     limits: tuple[str, ...]
-    unavailable: str = ""
 
 
 _TABLE = (
@@ -68,9 +66,13 @@ _TABLE = (
         privileges=(
             "VirtualMachine.Config.AddExistingDisk",
             "VirtualMachine.Config.RemoveDisk",
+            "VirtualMachine.Config.AdvancedConfig",
         ),
-        limits=("60 SCSI disks a proxy", "no disk larger than the proxy's datastore allows"),
-        unavailable="not in this version: attaching disks to the proxy has its own issue. Choose nbdssl, nbd or https.",
+        limits=(
+            "60 SCSI disks a proxy, and no disk larger than the proxy's datastore allows",
+            "disk.EnableUUID on the proxy; no snapshots and no changed block tracking of its own",
+            "not raw device mappings, disks that are not SCSI, or the proxy itself",
+        ),
     ),
     Mode(
         name="https",

@@ -28,6 +28,12 @@ def datastores_of(session: Session, vm_moref: str) -> Mapping[str, Datastore]:
     return {row["name"]: _datastore(row) for row in rows.values()}
 
 
+def references(session: Session, vm_moref: str) -> Mapping[str, Ref]:
+    """The same, as objects of vCenter."""
+    refs = get_one(session, Ref("VirtualMachine", vm_moref), ["datastore"]).get("datastore", ())
+    return {row["name"]: ref for ref, row in get(session, refs, ["name"]).items()}
+
+
 def _datastore(row: Mapping[str, Any]) -> Datastore:
     volume = (row.get("info") or {}).get("vmfs") or {}
     extents = tuple((extent["diskName"], extent["partition"]) for extent in volume.get("extent", ()))

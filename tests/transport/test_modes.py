@@ -10,11 +10,6 @@ def test_the_modes_are_those_of_the_option() -> None:
     assert all(name == mode.name for name, mode in MODES.items())
 
 
-def test_what_is_not_in_this_version_says_why() -> None:
-    assert {name for name, mode in MODES.items() if mode.unavailable} == {"hotadd"}
-    assert "own issue" in MODES["hotadd"].unavailable
-
-
 def test_encryption_is_told_truly() -> None:
     assert {name for name, mode in MODES.items() if mode.encrypted} == {"nbdssl", "https"}
 

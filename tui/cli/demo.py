@@ -51,7 +51,7 @@ def demo(
     headless
         Without the console: one whole backup, told line by line. So is any demo that has no terminal.
     transport
-        How disk data comes: san, nbd, nbdssl or https. With san a new lab's VMFS datastores lie on LUNs.
+        How disk data comes: san, hotadd, nbd, nbdssl or https. With san a new lab's VMFS datastores lie on LUNs.
     keep
         Directory for the lab and the restore point. Default: a new one in the temporary directory.
     loglevel
@@ -81,6 +81,9 @@ def _console(directory: Path) -> int:
 def _headless(screen: Screen, settings: Settings, directory: Path) -> int:
     with LabProcess(directory / "lab", luns=settings.TRANSPORT_MODE == "san") as lab:
         screen.line(f"It answers at {lab.url}; backing up its VM {DEMO_VM}.", "dim")
+        if settings.TRANSPORT_MODE == "hotadd":
+            screen.line(f"This process plays its VM proxy01; attached disks show as {lab.proxy_devices}.", "dim")
+            settings = settings.but(CHANGE_TRACKING="enable")  # what tells which of a disk's 72 GiB are in use
         return _backup(screen, settings.but(**lab.settings()), lab)
 
 

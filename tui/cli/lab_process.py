@@ -63,11 +63,18 @@ class LabProcess:
     def url(self) -> str:
         return self._facts["url"]
 
+    @property
+    def proxy_devices(self) -> str:
+        """What the disks are that get attached to the demo's proxy."""
+        return self._facts.get("proxy_device_kind", "")
+
     def settings(self) -> dict[str, Any]:
         """The options that lead to this lab, by name; the password by way of its file, as in production."""
         address = urlsplit(self.url)
         devices = self._facts["san_devices"]
+        proxy = {"HOTADD_PROXY": self._facts.get("proxy"), "HOTADD_DEVICES": Path(self._facts["proxy_devices"])}
         return {
+            **{name: value for name, value in proxy.items() if value},
             **({"SAN_DEVICES": Path(devices)} if devices else {}),
             "HOST": address.hostname,
             "PORT": address.port,

@@ -91,10 +91,7 @@ def choices(option: ChoiceOption | ChoiceListOption) -> list[Choice]:
     """Each allowed word with what the engine knows of it."""
     if option.choices.keys() != MODES.keys():
         return [Choice(word, meaning) for word, meaning in option.choices.items()]
-    return [
-        Choice(word, MODES[word].meaning, MODES[word].unavailable, f"Needs {MODES[word].needs}.")
-        for word in option.choices
-    ]
+    return [Choice(word, MODES[word].meaning, needs=f"Needs {MODES[word].needs}.") for word in option.choices]
 
 
 def edit_text(config: OpenConfig, name: str) -> str:

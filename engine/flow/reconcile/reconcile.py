@@ -17,6 +17,7 @@ from engine.events import ResultState
 from engine.flow.job import Prompt, open_session
 from engine.flow.ledger import Kind
 from engine.flow.locks import vm_lock
+from engine.flow.reconcile.attachments import Attachments
 from engine.flow.reconcile.directories import Directories, Removals, RootLocks, Scratches
 from engine.flow.reconcile.leases import Leases
 from engine.flow.reconcile.leftover import Leftover, Verdict
@@ -52,6 +53,7 @@ class LeftoverKind(Protocol):
 KINDS: tuple[LeftoverKind, ...] = (
     Leases(),
     RestoredVms(),
+    Attachments(),
     Snapshots(),
     Consolidations(),
     Directories(),
