@@ -12,11 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import tomli_w
 
 from engine.config.options import Settings
 from engine.errors import ConfigError
 from engine.jobs import plain_settings
+from engine.jobs.orders import Order, ReconcileOrder, RestoreOrder, RetainOrder, VerifyOrder
 
 FILE_NAME = "job.toml"
 
@@ -27,12 +29,27 @@ class Act(StrEnum):
     BACKUP = "backup"
     MOUNT = "mount"
     UNMOUNT = "unmount"
+    VERIFY = "verify"
+    RESTORE = "restore"
+    RETAIN = "retain"
+    RECONCILE = "reconcile"
+    DOCTOR = "doctor"
+
+
+ORDERS: dict[Act, type[Order]] = {
+    Act.VERIFY: VerifyOrder,
+    Act.RESTORE: RestoreOrder,
+    Act.RETAIN: RetainOrder,
+    Act.RECONCILE: ReconcileOrder,
+}
+"""The acts that want to know more than their subjects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One job. `subjects` are VM specifications (backup, mount) or mount points (unmount); each is one part of the job,
-    numbered from 1. `parallel` parts run at once. `names` are what the operator knows the subjects by, in their order,
+    """One job. `subjects` are VM specifications (backup, mount), mount points (unmount), points (verify, restore), or one
+    word for what the act looks at (retain, reconcile, doctor); each is one part of the job, numbered from 1. `order` is
+    of the act's type in ORDERS, None for an act without. `parallel` parts run at once. `names` are what the operator knows the subjects by, in their order,
     when they are given by another word (moref:vm-7); empty without any. `resumes` are the dead parts that these go on
     with, in their order, "" for one that begins anew; empty without any. `settings` hold no password."""
 
@@ -44,6 +61,7 @@ class Request:
     parallel: int = 1
     names: tuple[str, ...] = ()
     resumes: tuple[str, ...] = ()
+    order: Order | None = None
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def part_id(self, part: int) -> str:
@@ -72,6 +90,7 @@ class Request:
             **({"names": list(self.names)} if self.names else {}),
             **({"resumes": list(self.resumes)} if self.resumes else {}),
             "created": self.created,
+            **({"order": msgspec.to_builtins(self.order)} if self.order is not None else {}),
             **plain_settings.to_plain(self.settings),
         }
 
@@ -90,9 +109,19 @@ def read_request(directory: Path) -> Request:
             parallel=shape["parallel"],
             names=tuple(shape.get("names", ())),
             resumes=tuple(shape.get("resumes", ())),
+            order=_order(Act(shape["act"]), shape.get("order")),
             created=shape["created"],
         )
     except OSError as error:
         raise ConfigError(f"the job cannot be read: {error.strerror}", file=str(path)) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"this is not the request of a job: {error}", file=str(path)) from error
+
+
+def _order(act: Act, shape: Any) -> Order | None:
+    """Raises ValueError (msgspec's is one) for an order that the act has not, or another one's."""
+    if act not in ORDERS:
+        if shape is not None:
+            raise ValueError(f"{act} takes no order")
+        return None
+    return None if shape is None else msgspec.convert(shape, ORDERS[act])

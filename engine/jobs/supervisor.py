@@ -20,6 +20,7 @@ from engine.errors import ConfigError, VcbError
 from engine.events import ResultState
 from engine.jobs import request as requests
 from engine.jobs.job import ERRORS, LOCK, Condition, Job
+from engine.jobs.orders import Order
 from engine.jobs.plain_settings import password_pipe
 from engine.jobs.request import Act, Request
 from engine.jobs.tail import Entry
@@ -39,13 +40,14 @@ def start(
     parallel: int = 1,
     names: Sequence[str] = (),
     resumes: Sequence[str] = (),
+    order: Order | None = None,
 ) -> Job:
     """Starts a worker and returns at once. A PASSWORD in the settings (from the configuration, or typed) goes over a
     pipe; without one the worker looks where the settings say. Raises VcbError when no process can be started."""
     state = StateDirectory.default()
     prune(state.jobs)
     at_once = max(1, min(parallel, len(subjects)))
-    request = Request(new_job_id(), act, tuple(subjects), settings, adopt, at_once, tuple(names), tuple(resumes))
+    request = Request(new_job_id(), act, tuple(subjects), settings, adopt, at_once, tuple(names), tuple(resumes), order)
     directory = state.job(request.job).absolute()
     private_directory(state.jobs)
     directory.mkdir(mode=0o700)

@@ -24,11 +24,12 @@ from engine.cancel import CancelToken
 from engine.errors import VcbError
 from engine.events import Event, JobEnded, LogRecord, Result, ResultState
 from engine.flow import ledger
+from engine.jobs.acts import ACTS, Part
 from engine.jobs.control import ControlServer
 from engine.jobs.job import ERRORS
 from engine.jobs.journal import Writer
 from engine.jobs.plain_settings import with_password
-from engine.jobs.request import Act, Request, read_request
+from engine.jobs.request import Request, read_request
 from engine.jobs.state import JobState, StateFile, worst
 from engine.loglevel import LogLevel
 from engine.process_identity import ProcessIdentity
@@ -94,19 +95,7 @@ class Worker:
             _conclude(report, sentence, VcbError(sentence))
 
     def _act(self, number: int, report: Reporter) -> None:
-        from engine.flow import job  # noqa: PLC0415 - pyVmomi takes half a second, and the socket answers already
-
-        asked, subject = self._request, self._request.subjects[number - 1]
-        job_id = asked.part_id(number)
-        if asked.act is Act.UNMOUNT:
-            job.unmount(Path(subject), asked.settings, report, self._cancel, job_id=job_id)
-            return
-        common: dict[str, Any] = {"adopt": asked.adopt, "job_id": job_id}
-        if asked.act is Act.MOUNT:
-            job.mount(subject, asked.settings, report, self._cancel, **common)
-            return
-        resume = asked.resumes[number - 1] if asked.resumes else ""
-        job.backup(subject, asked.settings, report, self._cancel, **common, resume=resume)
+        ACTS[self._request.act](Part(self._request, number, report, self._cancel))
 
     def _take(self, event: Event, part: int) -> None:
         self._journal.append(event, part)

@@ -171,16 +171,20 @@ def combined(outcomes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     states = [ResultState(outcome["state"]) for outcome in outcomes]
     result = worst(states)
     errors = [outcome["error"] for outcome in outcomes if outcome.get("error")]
-    code = 2 if result is ResultState.FAILURE and errors[0]["code"] in ("config", "spec") else result.exit_code
+    code = (
+        2 if result is ResultState.FAILURE and errors and errors[0]["code"] in ("config", "spec") else result.exit_code
+    )
     return {
         "result": result.value,
         "exit_code": code,
         "sentence": " ".join(outcome["sentence"] for outcome in outcomes),
-        "transport": ", ".join(dict.fromkeys(outcome["transport"] for outcome in outcomes if outcome["transport"])),
+        "transport": ", ".join(dict.fromkeys(outcome["transport"] for outcome in outcomes if outcome.get("transport"))),
         "points": [outcome["point"] for outcome in outcomes if outcome.get("point")],
         **{name: sum(outcome.get(name, 0) for outcome in outcomes) for name in _SUMS},
         "disks_skipped": [
-            {"vm": outcome.get("vm", ""), **skipped} for outcome in outcomes for skipped in outcome["disks_skipped"]
+            {"vm": outcome.get("vm", ""), **skipped}
+            for outcome in outcomes
+            for skipped in outcome.get("disks_skipped", ())
         ],
         "error": errors[0] if errors else None,
         "vms": list(outcomes),

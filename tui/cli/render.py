@@ -165,7 +165,7 @@ def _summary_fields(shape: Row) -> list[tuple[str, str]]:
     if shape.get("act") == "unmount":
         return rows
     rows = [("Transport", shape.get("transport", "")), ("Quiesce", reached + asked), *rows]
-    if read or shape.get("point"):
+    if "bytes_provisioned" in shape and (read or shape.get("point")):
         rows += [
             ("Provisioned", f"{size(provisioned)}, of which {size(allocated)} allocated"),
             ("Read", f"{size(read)} ({share(read, provisioned)} of provisioned)"),
@@ -188,10 +188,14 @@ def _summary_disks(shape: Row, width: int) -> list[Text]:
         if skipped := disk.get("skipped"):
             lines.append(Text.assemble(start, ("  skipped", "yellow")))
             lines += _detail(f"{skipped['code']}: {skipped['reason']}", width, "yellow")
-        elif disk.get("files"):
+        elif disk.get("files") or disk.get("target"):
             took = duration(disk["seconds"])
             lines.append(Text(f"{start}{size(disk['read']):>9} {size(disk['stored']):>9} {took:>11}"))
-            detail = (disk.get("transport", ""), rate(disk["read"], disk["seconds"]), _files(disk["files"]))
+            detail = (
+                disk.get("transport", ""),
+                rate(disk["read"], disk["seconds"]),
+                _files(disk.get("files", ())) or clean(disk["target"]),
+            )
             lines += _detail(", ".join(part for part in detail if part), width, "dim")
             if method := disk.get("method"):
                 lines += _detail(f"{method['kind']}: {method['reason']}", width, "dim")
