@@ -13,6 +13,7 @@ from engine.config.secrets import PROMPTED
 from engine.secret import redact
 from engine.state_directory import StateDirectory
 from tui import clipboard, defects
+from tui.acts import ACTS, Acts
 from tui.commands import Command, Offers, Registry
 from tui.glyphs import Glyphs
 from tui.keys_in_order import KeysInOrder
@@ -40,7 +41,7 @@ def _command(name: str, title: str, text: str, keys: tuple[str, ...] = (), **mor
     return Command(f"console.{name}", title, text, keys, **more)  # pyright: ignore[reportArgumentType]
 
 
-class VcbApp(Offers, KeysInOrder[None], LineApp[None]):
+class VcbApp(Acts, Offers, KeysInOrder[None], LineApp[None]):
     """`settings` are those in effect when the console starts; `document_path` is the configuration file they came from,
     None while there is none. `directory` keeps state and defects; without one nothing is kept. `themes` is the folder
     of the operator's own themes.
@@ -60,6 +61,7 @@ class VcbApp(Offers, KeysInOrder[None], LineApp[None]):
     commands: ClassVar[tuple[Command, ...]] = (
         _command("palette", "Command palette", "Everything that can be done, by typing a part of its name.",
                  ("ctrl+p", "colon"), footer="Commands"),
+        *ACTS,
         _command("theme", "Choose a theme", "Shows the themes and tries each on as the cursor comes to it."),
         _command("welcome", "Explain the three panes", "Shows once more what the first start showed."),
         _command("redraw", "Draw the screen anew", "For a screen that another program wrote on.", ("ctrl+l",)),
@@ -124,6 +126,7 @@ class VcbApp(Offers, KeysInOrder[None], LineApp[None]):
     def on_mount(self) -> None:
         self._main = MainScreen([pane() for pane in self.pane_types])
         self.push_screen(self._main)
+        self.look_for_leftovers()
         if not self.state.welcomed:
             self.call_after_refresh(self.action_welcome)
         for error in self._theme_errors:

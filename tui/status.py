@@ -29,6 +29,8 @@ class Status:
     link: Link = Link.NONE
     running: int = 0
     """Jobs."""
+    leftovers: int = 0
+    """Dead jobs that left something open."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Status":

@@ -47,11 +47,13 @@ ORDERS: dict[Act, type[Order]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One job. `subjects` are VM specifications (backup, mount), mount points (unmount), points (verify, restore), or one
-    word for what the act looks at (retain, reconcile, doctor); each is one part of the job, numbered from 1. `order` is
-    of the act's type in ORDERS, None for an act without. `parallel` parts run at once. `names` are what the operator knows the subjects by, in their order,
-    when they are given by another word (moref:vm-7); empty without any. `resumes` are the dead parts that these go on
-    with, in their order, "" for one that begins anew; empty without any. `settings` hold no password."""
+    """One job. `subjects` are VM specifications (backup, mount), mount points (unmount), points (verify, restore), or
+    one word for what the act looks at (retain, reconcile, doctor); each is one part of the job, numbered from 1.
+
+    `order` is of the act's type in ORDERS, None for an act without. `parallel` parts run at once. `names` are what the
+    operator knows the subjects by, in their order, when they are given by another word (moref:vm-7); empty without any.
+    `resumes` are the dead parts that these go on with, in their order, "" for one that begins anew; empty without any.
+    `settings` hold no password."""
 
     job: str
     act: Act

@@ -100,7 +100,7 @@ class InventoryPane(Pane):
         return self.tree_view
 
     def why_not(self, command: Command) -> str:
-        needs_vm = ("inventory.backup", "inventory.mount", "inventory.detail")
+        needs_vm = ("inventory.backup", "inventory.mount", "inventory.detail", "inventory.points")
         if command.id in needs_vm and not self._chosen():
             return self._no_vm()
         return ""
@@ -363,6 +363,14 @@ class InventoryPane(Pane):
         chosen = vm or next(iter(self._chosen()), None)
         if chosen is not None:
             self.app.push_screen(VmDetail(self.model, chosen.id))
+
+    def action_points(self) -> None:
+        from tui.screens.points import PointsScreen  # noqa: PLC0415 - a dialog is imported when it is wanted
+
+        slot = self.tree_view.cursor_slot
+        under = self.model.machine_of(slot) if slot is not None else None
+        vm = under or self._chosen()[0]
+        self.app.push_screen(PointsScreen(vm.id, vm.name, self.app.settings))
 
     def action_backup(self) -> None:
         self._plan(Act.BACKUP)

@@ -76,6 +76,12 @@ COMMANDS: tuple[Command, ...] = (
         ("m",),
     ),
     Command(
+        "inventory.points",
+        "Restore points",
+        "The restore points of the VM under the cursor: when and how deep each was proven; verify, restore, clear out.",
+        ("p",),
+    ),
+    Command(
         "inventory.reconnect",
         "Connect again",
         "Tries vCenter again now; asks for the password when it was refused or is missing.",

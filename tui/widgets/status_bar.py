@@ -65,7 +65,10 @@ class StatusBar(Widget):
         return Content.styled(f"{self._glyphs.ok} {self.status.certificate}", "$state-ok")
 
     def _jobs(self) -> Content:
-        count = self.status.running
+        count, left = self.status.running, self.status.leftovers
+        if left and not count:
+            words = f"{left} dead job{'s' if left > 1 else ''} left something"
+            return Content.styled(f"{self._glyphs.warning} {words}", "$state-warning")
         if not count:
             return Content.styled("no job runs", "$muted")
         words = "1 job runs" if count == 1 else f"{count} jobs run"
