@@ -149,13 +149,12 @@ class Checkers:
 def run_bounded(command: Sequence[str], timeout: float, cancel: CancelToken) -> Ran:
     """Runs a program in a process group of its own, which is gone when this returns. The beginning and the end of its
     output are kept, without secrets. Raises Cancelled."""
-    environment = child_environment() | {"LC_ALL": "C"}
     with subprocess.Popen(  # noqa: S603 - a program of the system, on a file of ours
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment,
+        env=child_environment() | {"LC_ALL": "C"},
         start_new_session=True,
     ) as process:
         kept = bytearray()

@@ -35,8 +35,8 @@ LEVELS = (
     Level("zlib 4", 7.5, partial(zlib.compress, level=4)),
     Level("zlib 6", 13.0, partial(zlib.compress, level=6)),
 )
-"""64 KiB grains on one core in one run: 278, 38 and 18 MB/s at ratios 0.516, 0.483 and 0.475; the costs lie between that
-run's and those of the project's measurements. isal's level 3 is not among them: it saves 1 %, and some data grow.
+"""64 KiB grains on one core in one run: 278, 38 and 18 MB/s at ratios 0.516, 0.483 and 0.475; the costs lie between
+that run's and those of the project's measurements. isal's level 3 is not among them: it saves 1 %, and some data grow.
 """
 FAST = LEVELS[0]
 
