@@ -11,13 +11,16 @@ from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.config.probes import probe
 from engine.config.rules import check_rules
-from engine.errors import VcbError
+from engine.errors import Cancelled, VcbError
 from engine.flow.job import Prompt, open_session
+from engine.flow.job_context import JobContext
+from engine.flow.ledger import Ledger
 from engine.flow.mode_checks import hindrance
 from engine.flow.reconcile.leftover import Verdict
 from engine.flow.reconcile.reconcile import reconciling
+from engine.flow.speed import Speed, as_it_is, with_snapshot
 from engine.reporter import Reporter
-from engine.state_directory import StateDirectory, too_open
+from engine.state_directory import StateDirectory, new_job_id, too_open
 from engine.transport.modes import MODES
 from engine.vsphere.approvals import Approvals, show
 from engine.vsphere.inventory import VirtualMachine, read_vm
@@ -45,9 +48,19 @@ class Diagnosis:
     about: str
     text: str
     hint: str = ""
+    speed: Speed | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"health": self.health.value, "about": self.about, "text": self.text, "hint": self.hint}
+        shape = {"health": self.health.value, "about": self.about, "text": self.text, "hint": self.hint}
+        return {**shape, "speed": self.speed.to_json()} if self.speed else shape
+
+
+class Measuring(StrEnum):
+    """Whether the transport modes are measured too, and what may be done for it."""
+
+    NO = "no"
+    AS_IT_IS = "as it is"
+    WITH_SNAPSHOT = "with a snapshot"
 
 
 @dataclass(slots=True)
@@ -60,8 +73,11 @@ class Patient:
     cancel: CancelToken
     prompt: Prompt | None
     specs: tuple[str, ...] = ()
+    measuring: Measuring = Measuring.NO
     session: Session | None = None
     machines: list[VirtualMachine] = field(default_factory=list)
+    hindrances: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By moref and mode, "" where nothing speaks against it."""
 
 
 def _configuration(patient: Patient) -> Iterator[Diagnosis]:
@@ -114,11 +130,36 @@ def _modes(patient: Patient) -> Iterator[Diagnosis]:
         for mode in MODES.values():
             reason = hindrance(patient.session, patient.settings, patient.state, vm, mode.name)
             reason = reason or _lacking(patient.session, vm, [mode.name])
+            patient.hindrances.setdefault(vm.moref, {})[mode.name] = reason
             chosen = mode.name == patient.settings.TRANSPORT_MODE
             bad = Health.ERROR if chosen else Health.NOTE
             word = " (TRANSPORT_MODE)" if chosen else ""
             text = f"{mode.name}{word}: {reason or f'nothing speaks against it; needs {mode.needs}'}"
             yield Diagnosis(bad if reason else Health.OK, vm.name, text)
+
+
+def _speeds(patient: Patient) -> Iterator[Diagnosis]:
+    """What each mode reads a second of each VM, where that was asked for."""
+    session = patient.session
+    if session is None or patient.measuring is Measuring.NO:
+        return
+    if not patient.specs:
+        yield Diagnosis(Health.NOTE, "speed", "nothing was measured: no VM is named", "vcb doctor --measure name:web01")
+    for vm in patient.machines:
+        job_id = new_job_id()
+        ledger = Ledger(patient.state.job(job_id))
+        job = JobContext(job_id, patient.settings, session, patient.report, patient.cancel, patient.state, ledger)
+        way = with_snapshot if patient.measuring is Measuring.WITH_SNAPSHOT else as_it_is
+        try:
+            for speed in way(job, vm, patient.hindrances[vm.moref]):
+                health = Health.ERROR if speed.failed else Health.OK if speed.sample else Health.NOTE
+                yield Diagnosis(health, vm.name, str(speed), speed.hint, speed)
+        except Cancelled:
+            raise
+        except VcbError as error:
+            yield Diagnosis(Health.ERROR, vm.name, f"not measured: {error}", error.hint)
+        finally:
+            ledger.close()
 
 
 def _privileges(patient: Patient) -> Iterator[Diagnosis]:
@@ -174,6 +215,7 @@ CHECKS: tuple[tuple[str, Callable[[Patient], Iterator[Diagnosis]]], ...] = (
     ("login", _login),
     ("privileges", _privileges),
     ("transport modes", _modes),
+    ("speed", _speeds),
     ("change tracking", _tracking),
     ("leftovers", _leftovers),
 )
@@ -181,15 +223,23 @@ CHECKS: tuple[tuple[str, Callable[[Patient], Iterator[Diagnosis]]], ...] = (
 
 
 def examine(
-    settings: Settings, specs: tuple[str, ...], report: Reporter, cancel: CancelToken, *, prompt: Prompt | None = None
+    settings: Settings,
+    specs: tuple[str, ...],
+    report: Reporter,
+    cancel: CancelToken,
+    *,
+    prompt: Prompt | None = None,
+    measuring: Measuring = Measuring.NO,
 ) -> Iterator[Diagnosis]:
-    """All findings of all checks, as they come. Raises Cancelled between two checks."""
-    patient = Patient(settings, StateDirectory.default(), report, cancel, prompt, specs)
+    """All findings of all checks, as they come. Raises Cancelled between two checks, and from within a measurement."""
+    patient = Patient(settings, StateDirectory.default(), report, cancel, prompt, specs, measuring)
     try:
         for name, check in CHECKS:
             cancel.check()
             try:
                 yield from check(patient)
+            except Cancelled:
+                raise
             except VcbError as error:
                 yield Diagnosis(Health.ERROR, name, str(error), error.hint)
     finally:

@@ -55,7 +55,7 @@ def _hotadd(job: JobContext, plan: Plan, snapshot: Snapshot, frozen: dict[int, D
 
 
 _OPENERS: Mapping[str, Opener] = {
-    "san": _from(SanSources),
+    "san": _from(lambda job, plan: SanSources(job, plan.vm)),
     "nbd": _from(lambda job, plan: NfcSources(job, plan.vm.moref, "nbd")),
     "nbdssl": _from(lambda job, plan: NfcSources(job, plan.vm.moref, "nbdssl")),
     "hotadd": _hotadd,

@@ -35,18 +35,9 @@ class LeaseExporter:
         self._lease: ExportLease | None = self._start(report)
 
     def export(self, key: int, method: DiskMethod, directory: Path, report: Reporter) -> DiskOutcome:
-        lease = self._lease = self._lease or self._start(report)
+        lease, device, stream = self._stream(key, report)
         disk, expected = self.frozen[key], self.frozen[key].allocated or 0
         passed_on = watch(disk, self.transport, expected, report)
-        device = next(device for device in lease.devices if device.device_key == key)
-        stream = LeaseStream(
-            device,
-            session=self._job.session,
-            lease=lease,
-            report=report,
-            cancel=self._job.cancel,
-            timeout=self._job.settings.HTTP_TIMEOUT,
-        )
         try:
             with grain_list(directory, disk) as grains, stream:
                 image = store_stream(
@@ -66,6 +57,10 @@ class LeaseExporter:
             raise
         return conclude(disk, self.transport, image, method, grains.entry, report)
 
+    def stream(self, key: int, report: Reporter) -> LeaseStream:
+        """The disk with this deviceKey, to be read in any way but as an export."""
+        return self._stream(key, report)[2]
+
     def finish(self) -> None:
         if self._lease is None:
             return
@@ -82,6 +77,19 @@ class LeaseExporter:
         if lease is not None:
             lease.abort()
             self._job.ledger.undone(self._entry)
+
+    def _stream(self, key: int, report: Reporter) -> tuple[ExportLease, DeviceUrl, LeaseStream]:
+        lease = self._lease = self._lease or self._start(report)
+        device = next(device for device in lease.devices if device.device_key == key)
+        stream = LeaseStream(
+            device,
+            session=self._job.session,
+            lease=lease,
+            report=report,
+            cancel=self._job.cancel,
+            timeout=self._job.settings.HTTP_TIMEOUT,
+        )
+        return lease, device, stream
 
     def _start(self, report: Reporter) -> ExportLease:
         job, vm = self._job, self._plan.vm

@@ -6,7 +6,6 @@ from engine.errors import TransportError
 from engine.extents import DiskSource
 from engine.flow.job_context import JobContext
 from engine.flow.nfc_sources import NfcSources
-from engine.flow.plan import Plan
 from engine.flow.san_trust import SanTrusts
 from engine.flow.san_unsuitable import refuse
 from engine.reporter import Reporter
@@ -16,6 +15,7 @@ from engine.transport.san.lun_lookup import DatastoreLuns, LunExtent, open_devic
 from engine.transport.san.source import SanSource
 from engine.vsphere.datastores import Datastore, datastores_of
 from engine.vsphere.disks import Disk
+from engine.vsphere.inventory import VirtualMachine
 
 
 class SanSources:
@@ -23,13 +23,13 @@ class SanSources:
 
     transport = "san"
 
-    def __init__(self, job: JobContext, plan: Plan) -> None:
-        self._job, self._vm = job, plan.vm
-        self._datastores = datastores_of(job.session, plan.vm.moref)
+    def __init__(self, job: JobContext, vm: VirtualMachine) -> None:
+        self._job, self._vm = job, vm
+        self._datastores = datastores_of(job.session, vm.moref)
         self._devices: dict[str, tuple[BlockDevice, ...]] = {}
         self._probed: dict[str, SanSource] = {}
         self._trusts = SanTrusts(job.state)
-        self._witnesses = NfcSources(job, plan.vm.moref, "nbdssl")
+        self._witnesses = NfcSources(job, vm.moref, "nbdssl")
 
     def probe(self, disk: Disk, report: Reporter) -> DiskSource:
         """Compared with what the host sends of the same disk: much on a datastore's first use, a sample later."""
@@ -38,6 +38,10 @@ class SanSources:
         self._compare(disk, datastore, source, report)
         self._probed[disk.file] = source
         return source
+
+    def glance(self, disk: Disk, report: Reporter) -> DiskSource:
+        """The disk as it lies there now, frozen or not, compared with nothing: to be measured, not to be kept."""
+        return self._source(disk, self._suitable(disk), report, frozen=False)
 
     def open(self, disk: Disk, report: Reporter) -> DiskSource:
         """What was probed, if it still lies there."""
@@ -69,10 +73,11 @@ class SanSources:
             )
         return datastore
 
-    def _source(self, disk: Disk, datastore: Datastore, report: Reporter) -> SanSource:
+    def _source(self, disk: Disk, datastore: Datastore, report: Reporter, *, frozen: bool = True) -> SanSource:
         luns = DatastoreLuns(datastore.name, datastore.uuid, tuple(LunExtent(*extent) for extent in datastore.extents))
         devices = self._opened(luns, report)
-        source = SanSource(disk.file, devices, lambda: read_volume(luns, devices), pause=self._job.cancel.wait)
+        pause = self._job.cancel.wait
+        source = SanSource(disk.file, devices, lambda: read_volume(luns, devices), frozen=frozen, pause=pause)
         report.api(f"{disk.file}: {len(source.map.extents)} extents on {', '.join(str(d.path) for d in devices)}")
         return source
 

@@ -27,6 +27,8 @@ Spec = Annotated[str, Parameter(name="SPEC", help="VMs to be looked at too: thei
 
 def doctor(
     *specs: Spec,
+    measure: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    with_snapshot: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     role: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     create: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     restores: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -41,6 +43,11 @@ def doctor(
 
     Parameters
     ----------
+    measure
+        Also read a sample of each VM named, in every mode that would work: 5 s or 256 MiB at most for a mode and
+        datastore. Nothing is changed for it, so some modes can't be measured of a running VM, which is told.
+    with_snapshot
+        With --measure: of a snapshot made for it and removed again, in every mode.
     role
         Instead: print the exact role for these settings, and what the sample role of VCB lacks.
     create
@@ -52,13 +59,18 @@ def doctor(
     yes
         Do not ask.
     """
+    if with_snapshot and not measure:
+        raise ConfigError("--with-snapshot says how to measure, and belongs to --measure")
     screen, settings = Screen(as_json=json), unchecked_settings(common)
     if role or create:
         return _role(screen, settings, name=role_name if create else "", restores=restores, yes=yes)
     settings = with_password(settings) if settings.HOST else settings
-    from engine.flow.doctor import examine  # noqa: PLC0415 - pyVmomi takes half a second
+    from engine.flow.doctor import Measuring, examine  # noqa: PLC0415 - pyVmomi takes half a second
 
-    found = watched(screen, settings, lambda report, cancel: list(examine(settings, specs, report, cancel)))
+    how = Measuring.WITH_SNAPSHOT if with_snapshot else Measuring.AS_IT_IS if measure else Measuring.NO
+    found = watched(
+        screen, settings, lambda report, cancel: list(examine(settings, specs, report, cancel, measuring=how))
+    )
     rows = [each.to_json() for each in found]
     screen.show(lines(rows))
     errors = sum(row["health"] == "error" for row in rows)

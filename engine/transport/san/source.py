@@ -26,10 +26,12 @@ class SanSource:
         devices: Sequence[BlockDevice],
         read_volume: Callable[[], Volume],
         *,
+        frozen: bool = True,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """`file`: `[ds] vm1/vm1.vmdk`. `read_volume` reads the datastore's structures anew at each call; the devices
-        belong to the caller. Raises TransportError, VmfsError."""
+        belong to the caller. Not `frozen`: a running VM writes to the disk, so that its map may change, and what is
+        read of it proves nothing but how fast that was. Raises TransportError, VmfsError."""
         self._file, self._devices, self._read_volume = file, devices, read_volume
         volume = read_volume()
         self._flat: FlatFile = flat_file(volume, file)
@@ -38,8 +40,9 @@ class SanSource:
             raise TransportError(
                 f"{file} has {self._flat.capacity:,} bytes, its extent {self._map.length:,}.", hint=INSTEAD
             )
-        pause(SETTLE)
-        self.check_map("between two readings")
+        if frozen:
+            pause(SETTLE)
+            self.check_map("between two readings")
         self._starts = [extent.start for extent in self._map.extents]
 
     @property
