@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 
-from engine.errors import Cancelled, TransportError, VcbError
-from engine.extents import DiskSource, Extent, difference, total
+from engine.errors import Cancelled, ConnectError, TransportError, VcbError
+from engine.extents import DiskSource, Extent, total
 from engine.flow import attachments
 from engine.flow.attachments import Attached
 from engine.flow.hotadd_unsuitable import check
 from engine.flow.job_context import JobContext
+from engine.flow.nfc_sources import NfcSources
 from engine.flow.plan import Plan
 from engine.reporter import Reporter
 from engine.transport.block_device import BlockDevice
+from engine.transport.holes import data_in_holes
 from engine.transport.hotadd.guest_disk import await_device, devices_of, open_checked
-from engine.transport.hotadd.source import HotaddSource, first_data
-from engine.vsphere.changed_areas import ALLOCATED, changed_areas
+from engine.transport.hotadd.source import SAMPLES, HotaddSource
 from engine.vsphere.disks import Disk
 from engine.vsphere.hotadd import JournalEntry, read_proxy
 from engine.vsphere.snapshots import Snapshot
@@ -28,20 +29,28 @@ class HotaddSources:
         self._job, self._vm, self._snapshot = job, plan.vm, snapshot
         self._attached: dict[str, Attached] = {}
         self._maps: dict[str, Sequence[Extent]] = {}
+        self._host = NfcSources(job, plan.vm.moref, "nbdssl")
+        self._unreachable: VcbError | None = None
         attachments.sweep(job)
         self._proxy = attachments.own_vm(job.session, job.settings)
         proxy = read_proxy(job.session, self._proxy)
         check(job.session, proxy, plan.vm, [planned.disk for planned in plan.exported])
 
     def probe(self, disk: Disk, report: Reporter) -> DiskSource:
-        """Attached, found by its name, measured; with a map of what is in use where one can be had."""
-        device = self._open(disk, self._attach(disk), report)
+        """Attached, found by its name, measured; with the host's map of what is in use, if a sample of the rest is
+        zeros. The map is asked for first, while nobody else has the file open."""
+        areas = self._map(disk, report)
+        source = HotaddSource(self._open(disk, self._attach(disk), report), areas)
         try:
-            self._maps[disk.file] = self._map(disk, device, report)
+            at = data_in_holes(source, areas, samples=SAMPLES)
         except BaseException:
-            device.close()
+            source.close()
             raise
-        return HotaddSource(device, self._maps[disk.file])
+        if at is not None:
+            report.warning(f"{disk.name} is read whole: it has data at byte {at:,}, which its host calls free.")
+            source.read_whole()
+        self._maps[disk.file] = source.allocated()
+        return source
 
     def open(self, disk: Disk, report: Reporter) -> DiskSource:
         return HotaddSource(self._open(disk, self._attached[disk.file], report), self._maps[disk.file])
@@ -84,24 +93,30 @@ class HotaddSources:
         report.step(f"{disk.file} is {path}, known by its uuid {done.uuid}{cached}.")
         return device
 
-    def _map(self, disk: Disk, device: BlockDevice, report: Reporter) -> Sequence[Extent]:
-        """What change tracking calls allocated, if a sample of the rest is zeros; else the whole disk."""
-        whole = [Extent(0, disk.capacity)]
-        if not disk.change_id:
-            report.step(f"{disk.name} is read whole: without changed block tracking nothing tells what is in use.")
-            return whole
+    def _map(self, disk: Disk, report: Reporter) -> Sequence[Extent]:
+        """What the host calls allocated, over NFC; else the whole disk, and a warning says why. Not change tracking's
+        list: it knows nothing of what was written before it was on (facts/vsphere-backup.md 3.5)."""
         try:
-            areas = changed_areas(
-                self._job.session, self._vm.moref, self._snapshot.moref, disk.key, disk.capacity, ALLOCATED
-            )
+            if self._unreachable is not None:
+                raise self._unreachable
+            witness = self._host.probe(disk, report)
+            try:
+                if witness.capacity != disk.capacity:
+                    raise TransportError(f"The host calls it {witness.capacity:,} bytes, vCenter {disk.capacity:,}.")
+                areas = witness.allocated()
+            finally:
+                witness.close()
         except Cancelled:
             raise
         except VcbError as error:
-            report.step(f"{disk.name} is read whole: vCenter does not tell what is in use. {error}")
-            return whole
-        at = first_data(device, difference(whole, areas), self._job.cancel)
-        if at is not None:
-            report.warning(f"{disk.name} is read whole: it has data at byte {at:,}, which change tracking calls free.")
-            return whole
-        report.step(f"{disk.name}: change tracking calls {total(areas):,} of {disk.capacity:,} bytes allocated.")
+            if isinstance(error, ConnectError):
+                self._unreachable = error  # one wait for it is enough
+            report.warning(
+                f"{disk.name} is read whole: its host does not tell over NFC (port 902) what is in use. "
+                f"{error.sentence}",
+                fault=error.fault,
+                hint=error.hint,
+            )
+            return [Extent(0, disk.capacity)]
+        report.step(f"{disk.name}: its host calls {total(areas):,} of {disk.capacity:,} bytes allocated.")
         return areas

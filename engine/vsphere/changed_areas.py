@@ -12,9 +12,6 @@ from engine.extents import Extent, merged, total
 from engine.vsphere.properties import Ref
 from engine.vsphere.session import Session
 
-ALLOCATED = "*"
-"""The changeId that asks for all areas ever written, where CBT was on from the start."""
-
 
 def changed_areas(  # noqa: PLR0917 - one disk of one snapshot of one VM, in that order
     session: Session, vm_moref: str, snapshot_moref: str, disk_key: int, capacity: int, change_id: str

@@ -33,7 +33,7 @@ BACKUP_PRIVILEGES: dict[str, tuple[Need, ...]] = {
     "nbd": (Need("vm", _NFC),),
     "nbdssl": (Need("vm", _NFC),),
     "https": (Need("vm", ("VApp.Export",)),),
-    "hotadd": (Need("proxy", (*_HOTADD, "VirtualMachine.Config.AdvancedConfig")), Need("vm", _HOTADD)),
+    "hotadd": (Need("proxy", (*_HOTADD, "VirtualMachine.Config.AdvancedConfig")), Need("vm", (*_HOTADD, *_NFC))),
     "san": (Need("vm", _NFC),),
     "restore in place": (Need("vm", ("VirtualMachine.Provisioning.DiskRandomAccess",)),),
     "restore one disk": (

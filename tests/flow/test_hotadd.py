@@ -11,9 +11,12 @@ from engine.flow.ledger import ledgers
 from engine.flow.outcome import Outcome
 from engine.flow.reconcile.reconcile import reconciling
 from engine.lab import Lab, soap
+from engine.lab.faults import Rule
 from engine.lab.vm import VM
 from engine.state_directory import StateDirectory
+from engine.transport.nfc import source as nfc_source
 from engine.vsphere import hotadd as vcenter
+from engine.vsphere.tickets import read_ticket
 from tests.flow.checks import assert_nothing_left, compare_with_frozen
 from tests.flow.conftest import Proxy, _proxy
 from tests.flow.test_reconcile import killed
@@ -86,7 +89,8 @@ def test_a_running_vm_over_hotadd_is_what_the_snapshot_froze(hotadd, reconfigura
     compare_with_frozen(hotadd.lab, outcome)
     assert_nothing_left(hotadd)
     assert_detached(hotadd)
-    assert "read whole: without changed block tracking" in hotadd.log
+    assert all(done.read < done.disk.capacity for done in outcome.disks)
+    assert "read whole" not in hotadd.log
     assert sum(b"<operation>remove</operation>" in body for body in reconfigurations) == len(outcome.disks)
     assert not any(b"fileOperation" in body for body in reconfigurations)
     assert all(b"vcb.hotadd." in body for body in reconfigurations)
@@ -103,12 +107,45 @@ def test_tracked_disks_are_read_where_they_are_in_use_and_then_where_they_change
     assert_detached(hotadd)
 
 
-def test_a_map_that_forgets_data_is_not_believed(hotadd, monkeypatch):
-    monkeypatch.setattr("engine.flow.hotadd_sources.changed_areas", lambda *_: [])
-    outcome = over_hotadd(hotadd, "db01")
+def test_what_was_written_before_change_tracking_was_on_is_backed_up(hotadd):
+    """CBT, switched on late, calls nothing allocated: it has seen no write."""
+    hotadd.lab.run_guest(False)
+    vm = hotadd.vm("web01")
+    vm.write(2000, 48 << 20, b"older than change tracking" * 2520)
+    hotadd.lab.faults.add(Rule("QueryChangedDiskAreas", action="omit", phase="data", last=0))
+    outcome = over_hotadd(hotadd, CHANGE_TRACKING="enable")
     assert outcome.error is None
-    assert "which change tracking calls free" in hotadd.log
     compare_with_frozen(hotadd.lab, outcome)
+    assert all(disk.change_id for disk in (done.disk for done in outcome.disks))
+    assert all(done.read < done.disk.capacity for done in outcome.disks)
+    assert "read whole" not in hotadd.log
+    assert not hotadd.lab.faults.log, "change tracking was asked, and its answer may have been believed"
+
+
+def test_a_host_that_calls_data_free_is_not_believed(hotadd, monkeypatch):
+    monkeypatch.setattr(nfc_source, "data_in_holes", lambda *_args, **_values: None)
+    monkeypatch.setattr(nfc_source.Session, "allocated", lambda *_args, **_values: [])
+    outcome = over_hotadd(hotadd)
+    assert outcome.error is None
+    assert "read whole: it has data at byte 0, which its host calls free" in hotadd.log
+    compare_with_frozen(hotadd.lab, outcome)
+
+
+def test_a_host_that_is_not_reached_over_nfc_is_waited_for_once(hotadd, monkeypatch):
+    asked = []
+    monkeypatch.setattr("engine.flow.nfc_sources.read_ticket", lambda *args: asked.append(1) or read_ticket(*args))
+    hotadd.lab.nfc.close()
+    outcome = over_hotadd(hotadd)
+    assert len(asked) == 1
+    assert outcome.error is None
+    assert len(outcome.disks) > 1
+    assert hotadd.log.count("its host does not tell over NFC (port 902) what is in use. The host ") == len(
+        outcome.disks
+    )
+    assert all(done.read == done.disk.capacity for done in outcome.disks)
+    assert {done.transport for done in outcome.disks} == {"hotadd"}
+    compare_with_frozen(hotadd.lab, outcome)
+    assert_detached(hotadd)
 
 
 @pytest.mark.parametrize("own_snapshot", [False, True])

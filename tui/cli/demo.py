@@ -83,7 +83,6 @@ def _headless(screen: Screen, settings: Settings, directory: Path) -> int:
         screen.line(f"It answers at {lab.url}; backing up its VM {DEMO_VM}.", "dim")
         if settings.TRANSPORT_MODE == "hotadd":
             screen.line(f"This process plays its VM proxy01; attached disks show as {lab.proxy_devices}.", "dim")
-            settings = settings.but(CHANGE_TRACKING="enable")  # what tells which of a disk's 72 GiB are in use
         return _backup(screen, settings.but(**lab.settings()), lab)
 
 
