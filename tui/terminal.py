@@ -41,7 +41,10 @@ class TerminalProfile:
         return UNICODE if self.unicode else ASCII
 
     def prepare(self, environ: MutableMapping[str, str]) -> None:
-        """Tells Textual, which must not have been imported yet. What the operator has set himself stays."""
+        """Tells Textual, which must not have been imported yet. What the operator has set himself stays, except a size:
+        with that Textual would neither ask the terminal nor follow it when it is resized."""
+        for name in ("COLUMNS", "LINES"):
+            environ.pop(name, None)
         environ.setdefault("TEXTUAL_ANIMATIONS", "none" if self.remote else "basic")
         if self.remote:
             environ.setdefault("TEXTUAL_SMOOTH_SCROLL", "0")

@@ -110,7 +110,8 @@ class Faults:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._injections: list[Injection] = []
-        self._closing = threading.Event()
+        self._closed = False
+        self._release = threading.Event()
 
     def add(self, rule: Rule) -> int:
         """Puts a rule in force; its number is for `remove`."""
@@ -126,20 +127,26 @@ class Faults:
             return found
 
     def clear(self) -> None:
+        """Takes all rules away, and ends the delays that are being waited for."""
         with self._lock:
             self._injections, self.log = [], []
+            self._release.set()
+            if not self._closed:
+                self._release = threading.Event()
 
     def injections(self) -> list[Injection]:
         with self._lock:
             return list(self._injections)
 
     def close(self) -> None:
-        """Ends all delays that are being waited for."""
-        self._closing.set()
+        """Ends all delays that are being waited for, and those to come."""
+        with self._lock:
+            self._closed = True
+            self._release.set()
 
     def pause(self, seconds: float) -> None:
-        """Waits, but not beyond the lab's end."""
-        self._closing.wait(seconds)
+        """Waits, but not beyond the lab's end, nor beyond the next `clear`."""
+        self._release.wait(seconds)
 
     def hit(self, point: str, phase: str = "call", *objects: Any) -> Rule | None:
         """Raises the fault or waits as a matching rule says; returns the rule that acted, else None.
@@ -149,11 +156,11 @@ class Faults:
             return None
         names = _names(objects)
         with self._lock:
-            rule = self._match(point, phase, names)
+            rule, release = self._match(point, phase, names), self._release
         if rule is None:
             return None
         if rule.delay:
-            self.pause(rule.delay)
+            release.wait(rule.delay)  # the one that was there with the rule: a `clear` in between has set it
         if rule.action == "fault":
             raise rule.exception()
         return rule

@@ -52,6 +52,7 @@ class Rig:
             "BACKUPROOT": self.root,
             "TRANSPORT_MODE": "nbdssl",
             "KEEP_FREE": "0",
+            "HTTP_TIMEOUT": "3600",
         }
         return Settings.of(**{**basics, **values})
 
@@ -71,8 +72,8 @@ class Rig:
         )
 
     def hold(self) -> None:
-        """From now on every read of disk data takes its time, until `let_go` or a cancel."""
-        self.lab.faults.add(Rule("nfc.read", action="delay", phase="data", delay=1, last=0))
+        """From now on every read of disk data waits for `let_go` or a cancel: HTTP_TIMEOUT is long enough, too."""
+        self.lab.faults.add(Rule("nfc.read", action="delay", phase="data", delay=3600, last=0))
 
     def let_go(self) -> None:
         self.lab.faults.clear()
@@ -98,6 +99,7 @@ def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
         config.write_text(
             f'HOST = "{lab.host}"\nPORT = {lab.port}\nUSERNAME = "{lab.user}"\nPASSWORD_FILE = "password"\n'
             f'CA_FILE = "{lab.ca_file}"\nBACKUPROOT = "{root}"\nTRANSPORT_MODE = "nbdssl"\nKEEP_FREE = "0"\n'
+            "HTTP_TIMEOUT = 3600\n"
         )
         rig = Rig(lab, root, config, password)
         try:

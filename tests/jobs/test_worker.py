@@ -73,6 +73,8 @@ def test_two_watchers_and_a_cancel_from_another_process(rig: Rig, capsys: pytest
     with rig.vcb("attach", job.id) as one, rig.vcb("log", "-f", job.id) as other:
         until(job.ping, one)
         assert main(["cancel", job.id]) == 0
+        until(lambda: job.state.state != "running")
+        rig.let_go()  # spares the wait for the host's goodbye
         assert one.wait(60) == 130
         assert other.wait(60) == 0
         assert one.stdout
@@ -107,6 +109,8 @@ def test_sigterm_to_the_worker_is_a_clean_cancel(rig: Rig) -> None:
     worker = job.worker
     assert worker
     assert worker.terminate()
+    until(lambda: job.state.state != "running")
+    rig.let_go()
     assert ended(job) == "cancelled"
     assert "Cancelled by SIGTERM" in log(job)
     assert rig.snapshots == []

@@ -21,7 +21,7 @@ from types import TracebackType
 _ANSWERS = re.compile(rb"\x1b\[(6n|c|>c|\?2026\$p)")
 _TICK = 0.002
 _CLOCK = os.sysconf("SC_CLK_TCK")
-_DROPPED = ("TMUX", "TMUX_PANE", "NO_COLOR", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
+_DROPPED = ("TMUX", "TMUX_PANE", "NO_COLOR", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY", "COLUMNS", "LINES")
 
 
 class PtyLab:

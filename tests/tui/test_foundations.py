@@ -48,8 +48,9 @@ def test_over_ssh_nothing_moves_and_the_operators_own_word_counts():
     assert environ["TEXTUAL_ANIMATIONS"] == "none"
     assert environ["TEXTUAL_SMOOTH_SCROLL"] == "0"
     assert environ["TEXTUAL_COLOR_SYSTEM"] == "256"
-    own = {"TERM": "linux", "TEXTUAL_ANIMATIONS": "full"}
+    own = {"TERM": "linux", "TEXTUAL_ANIMATIONS": "full", "LINES": "24", "COLUMNS": "80"}
     profile(own, "UTF-8").prepare(own)
+    assert not {"LINES", "COLUMNS"} & set(own), "the size is the terminal's"
     assert own["TEXTUAL_ANIMATIONS"] == "full"
     assert own["TEXTUAL_DISABLE_KITTY_KEY"] == "1"
 
