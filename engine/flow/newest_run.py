@@ -24,6 +24,7 @@ def trouble_since(jobs: Path, root: Path, identity: tuple[str, str], newest: dat
         if marker is not None and (marker.vcenter, marker.vm) == identity:
             return f"job {marker.job} has left {path.name} unfinished, or still works on it"
     since = point_name(newest)
+    runs: list[tuple[str, float, str, bool]] = []
     for ledger in sorted(jobs.glob(f"*/{FILE_NAME}"), reverse=True):
         job = ledger.parent.name
         if job[:_STAMP] < since:
@@ -37,7 +38,10 @@ def trouble_since(jobs: Path, root: Path, identity: tuple[str, str], newest: dat
             continue  # an unmount, or nothing that concerns a VM
         if (begun.details.get("vcenter"), begun.details.get("vm")) != identity:
             continue
-        if any(entry.kind is Kind.DIRECTORY and entry.fate is Fate.LEFT for entry in entries):
-            return ""
-        return f"the newest run, job {job}, has made no point: it failed, was stopped, or still works"
-    return ""
+        left = any(entry.kind is Kind.DIRECTORY and entry.fate is Fate.LEFT for entry in entries)
+        # Of two runs in one second the ids tell nothing: their ledgers' clocks do.
+        runs.append((job[:_STAMP], begun.at, job, left))
+    if not runs:
+        return ""
+    _, _, job, left = max(runs)
+    return "" if left else f"the newest run, job {job}, has made no point: it failed, was stopped, or still works"

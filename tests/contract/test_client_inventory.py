@@ -164,8 +164,8 @@ class Updates:
             self.version = update.version
         return update
 
-    def next(self) -> list:
-        return [each for filtered in self.wait().filterSet for each in filtered.objectSet]
+    def next(self, seconds: int = 10) -> list:
+        return [each for filtered in self.wait(seconds).filterSet for each in filtered.objectSet]
 
 
 def test_updates_enter_modify_and_leave(session: Session, vm: str) -> None:
@@ -222,5 +222,5 @@ def test_a_version_token_may_be_asked_again(session: Session, vm: str) -> None:
     wait_for(session, machine.Rename_Task("renamed"))
     once = updates.next()
     updates.version = token
-    again = updates.next()
+    again = updates.next(1)  # vcsim answers it at the end of the patience
     assert [(each.kind, each.obj._moId) for each in once] == [(each.kind, each.obj._moId) for each in again]

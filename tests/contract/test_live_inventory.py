@@ -29,6 +29,7 @@ def settings_for(server: TestServer, tmp_path: Path) -> Settings:
         PASSWORD_FILE=password,
         TRANSPORT_MODE="nbdssl",
         BACKUPROOT=tmp_path,
+        HTTP_TIMEOUT=5,  # vcsim logs out only when the last wait for changes has ended, after half of this
         **trust,
     )
 
