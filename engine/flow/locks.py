@@ -112,19 +112,31 @@ def root_lock(root: Path, state: StateDirectory, job_id: str) -> Iterator[None]:
         _leave(path, fd)
 
 
-def abandoned(root: Path) -> Holder | None:
-    """Who left the lock file of BACKUPROOT behind, dead; None when there is none, or somebody holds it."""
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A lock file of BACKUPROOT that nobody holds. `holder` is None for one that names nobody: its maker died between
+    making it and writing into it."""
+
+    path: Path
+    holder: Holder | None
+
+
+def abandoned(root: Path) -> Abandoned | None:
+    """The lock file of BACKUPROOT, left behind; None when there is none, somebody holds it, or it is none of a job's."""
+    path = root / ROOT_LOCK
     try:
-        fd = os.open(root / ROOT_LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return Holder.parse(os.pread(fd, _LONGEST, 0))
+        said = os.pread(fd, _LONGEST, 0)
     except OSError:
         return None
     finally:
         os.close(fd)
+    holder = Holder.parse(said)
+    return Abandoned(path, holder) if holder or not said else None
 
 
 def _leave(path: Path, fd: int) -> None:

@@ -17,7 +17,6 @@ from engine.cancel import CancelToken
 from engine.config.option_types import IntOption
 from engine.config.options import OPTIONS
 from engine.events import StageStarted
-from engine.flow.locks import ROOT_LOCK
 from engine.flow.outcome import Outcome
 from engine.lab import Lab
 from engine.lab.embedded import Server
@@ -105,9 +104,6 @@ class Scene:
     def left(self) -> list[str]:
         """What a backup must not leave, in words: snapshots, leases, directories, locks."""
         known = {Path(name).parts[0] for name in self.before} | {"points"}
-        lock = self.root / ROOT_LOCK
-        if lock.exists() and not lock.stat().st_size:  # names nobody, and the next job takes it over
-            known.add(lock.name)
         in_root = [f"in BACKUPROOT: {path.name}" for path in self.root.iterdir() if path.name not in known]
         return self.left_in_vcenter() + in_root
 

@@ -1,8 +1,10 @@
 """What dead jobs leave is found, judged and taken away; everything else is left alone."""
 
+import fcntl
 import json
 import os
 import re
+import signal
 from contextlib import ExitStack
 
 import pytest
@@ -11,7 +13,7 @@ from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.errors import BusyError
 from engine.events import ResultState
-from engine.flow import mount_step, snapshot_step
+from engine.flow import locks, mount_step, snapshot_step
 from engine.flow.backup import VmBackup
 from engine.flow.ledger import Kind, Ledger, ledgers
 from engine.flow.locks import root_lock, vm_lock
@@ -225,6 +227,26 @@ def test_two_jobs_of_a_proxy_share_backuproot_and_another_proxy_is_refused(tmp_p
     assert list(root.iterdir()) == []
     with root_lock(root, other, "job-3"):
         pass
+
+
+def test_a_lock_file_whose_maker_was_killed_before_it_wrote_its_name_goes(proxy, monkeypatch):
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(locks, "_say", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        with root_lock(proxy.root, StateDirectory.default(), "dead-job"):
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    lock = proxy.root / locks.ROOT_LOCK
+    assert lock.read_bytes() == b""
+    assert verdicts(look(proxy)) == [("lock", "ours")]
+    held = os.open(lock, os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_SH)
+    assert look(proxy).leftovers == ()
+    os.close(held)
+    assert [each.id for each in clean(proxy).removed] == [str(lock)]
+    assert_nothing_left(proxy)
+    lock.write_bytes(b"an admin's")
+    assert look(proxy).leftovers == ()
 
 
 def test_a_lock_that_a_child_inherited_is_taken_from_its_dead_holder(tmp_path):

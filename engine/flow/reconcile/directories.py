@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.errors import PolicyError
 from engine.flow.ledger import Entry, Fate, Kind
-from engine.flow.locks import ROOT_LOCK, abandoned, root_lock
+from engine.flow.locks import abandoned, root_lock
 from engine.flow.reconcile.leftover import Leftover, Record, Verdict
 from engine.flow.reconcile.scene import PastJob, Scene
 from engine.image.carve import abandoned as abandoned_scratch
@@ -92,18 +92,19 @@ class RootLocks:
     action = "remove the lock file"
 
     def find(self, scene: Scene) -> Iterator[Leftover]:
-        holder = abandoned(scene.root) if scene.root else None
-        if scene.root is None or holder is None or holder.proxy != scene.state.proxy_id:
+        left = abandoned(scene.root) if scene.root else None
+        if left is None or (left.holder is not None and left.holder.proxy != scene.state.proxy_id):
             return
+        holder = left.holder
         yield Leftover(
             kind=self.kind,
             verdict=Verdict.OURS,
-            id=str(scene.root / ROOT_LOCK),
-            text=f"lock file {scene.root / ROOT_LOCK}",
-            why=f"job {holder.job} died",
-            job=holder.job,
-            owner="this proxy",
-            since=holder.since,
+            id=str(left.path),
+            text=f"lock file {left.path}",
+            why=f"job {holder.job} died" if holder else "it names nobody, and nobody holds it: its job died at once",
+            job=holder.job if holder else "",
+            owner="this proxy" if holder else "this BACKUPROOT",
+            since=holder.since if holder else None,
         )
 
     def undo(self, scene: Scene, leftover: Leftover) -> None:
