@@ -122,7 +122,7 @@ class Abandoned:
 
 
 def abandoned(root: Path) -> Abandoned | None:
-    """The lock file of BACKUPROOT, left behind; None when there is none, somebody holds it, or it is none of a job's."""
+    """The lock file of BACKUPROOT, left behind; None when there is none, somebody holds it, or it is not a job's."""
     path = root / ROOT_LOCK
     try:
         fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -145,8 +145,7 @@ def _happen(happening: dict[str, Any]) -> None:
             _no_threads(happening["spare"])
         case "file size":
             hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (happening["spare"], hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (happening["most"], hard))
         case "clock":
             _shift_clock(happening["seconds"])
 

@@ -18,6 +18,8 @@ _SURVIVED = {
 }
 _SPARE = (0, 1, 3)
 """So many threads or descriptors more, and then none."""
+_LONGEST_FILE = 64 << 10
+"""Bytes (ulimit -f): too little for a disk, and enough for the job's own journal, which could tell nothing else."""
 
 
 def happenings(transport: str, recorded: Recording) -> Iterator[Cell]:
@@ -36,6 +38,8 @@ def happenings(transport: str, recorded: Recording) -> Iterator[Cell]:
             for row, kind in (("process table full", "processes"), ("descriptors limited", "descriptors")):
                 happening = {"kind": kind, "spare": spare, "stage": stage}
                 yield Cell(row, stage, transport, f"{spare} left", Trouble(process=happening, may_stay=True))
+        happening = {"kind": "file size", "most": _LONGEST_FILE, "stage": stage}
+        yield Cell("file size limited", stage, transport, "", Trouble(process=happening, may_stay=True))
 
 
 def kills(transport: str, recorded: Recording) -> Iterator[Cell]:
