@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from engine.extents import DiskSource, Extent
 from engine.image.sparse_header import SECTOR
-from engine.image.volumes import EMPTY, UNKNOWN, identify
+from engine.image.volumes import UNKNOWN, signed
 
 _SIGNATURE = b"EFI PART"
 _HEADER = struct.Struct("<8sIIIIQQQQ16sQIII")
@@ -70,7 +70,7 @@ def read_partition_table(disk: DiskSource) -> PartitionTable:
     entries = _mbr_entries(first)
     if second.startswith(_SIGNATURE) or any(kind == _PROTECTIVE for kind, _, _ in entries):
         return _gpt(disk, protected=any(kind == _PROTECTIVE for kind, _, _ in entries))
-    if identify(disk, Extent(0, disk.capacity)) not in (UNKNOWN, EMPTY):
+    if signed(disk, Extent(0, disk.capacity)) != UNKNOWN:
         return PartitionTable()
     if entries:
         return _mbr(disk, first, entries)

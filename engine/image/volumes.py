@@ -37,12 +37,15 @@ TITLES = {
 
 def identify(disk: DiskSource, place: Extent) -> str:
     """One of the kinds of `TITLES`; empty when there are only zeros. Raises what the disk's reads raise."""
+    kind = signed(disk, place)
+    return EMPTY if kind == UNKNOWN and not _any_data(disk, place) else kind
+
+
+def signed(disk: DiskSource, place: Extent) -> str:
+    """As `identify`, by the first bytes alone: what is empty is unknown, and nothing is searched for content."""
     head = bytearray(min(_HEAD, place.length))
     disk.read_into(place.start, memoryview(head))
-    for kind, offset, signature in _SIGNATURES:
-        if head.startswith(signature, offset):
-            return kind
-    return UNKNOWN if _any_data(disk, place) else EMPTY
+    return next((kind for kind, offset, sign in _SIGNATURES if head.startswith(sign, offset)), UNKNOWN)
 
 
 def _any_data(disk: DiskSource, place: Extent) -> bool:

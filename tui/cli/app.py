@@ -30,6 +30,7 @@ _COMMANDS = {
     "mount": ("tui.cli.job_commands:mount", "Export a VM and leave it mounted, for another software's pre script."),
     "unmount": ("tui.cli.job_commands:unmount", "The pair of mount, for the post script."),
     "restore": ("tui.cli.restore_commands:restore", "A point back: local files, or a new VM."),
+    "files": ("tui.cli.files_commands:files", "Files inside a point: list, take out, or stream as tar."),
     "serve": ("tui.cli.serve_command:serve", "The disks of a point over NBD, read-only."),
     "jobs": ("tui.cli.job_control_commands:jobs", "List the jobs that run, and those that ran."),
     "log": ("tui.cli.job_control_commands:log", "Show a job's log, and follow it."),
