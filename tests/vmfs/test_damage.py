@@ -5,7 +5,6 @@ read outside of the device. 90 damages and 45 flipped bits in a default run; wit
 import contextlib
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -15,57 +14,14 @@ from engine.lab.vmfs.form import BLOCK, Version
 from engine.lab.vmfs.volume import Volume
 from engine.transport.vmfs.partitions import vmfs_partitions
 from engine.transport.vmfs.volume import open_volume
+from tests.vmfs.damaged import Damaged, Image, image_of
 from tests.vmfs.volumes import FLAT, TEXT
 
-READS = 20_000
-BYTES = 512 << 20
 INTERESTING = (0, 1, 2, 3, 5, 7, 0x7F, 0x80, 0xFF, 0x10)
 
 
-class Damaged:
-    """An image in memory whose reads are bounded, counted and remembered; `patches` lie over it."""
-
-    def __init__(self, image: dict[int, bytes], size: int) -> None:
-        self._image, self.size = image, size
-        self.patches: dict[int, int] = {}
-        self.reads = self.bytes = 0
-        self.ranges: list[tuple[int, int]] = []
-
-    def read(self, offset: int, length: int) -> bytes:
-        assert offset >= 0
-        assert length >= 0
-        assert offset + length <= self.size, "a read outside of the device"
-        self.reads, self.bytes = self.reads + 1, self.bytes + length
-        assert self.reads < READS, "no end of reads"
-        assert self.bytes < BYTES, "no end of bytes"
-        self.ranges.append((offset, length))
-        data = bytearray(length)
-        for page in range(offset >> 16, (offset + length + 65535) >> 16):
-            held = self._image.get(page)
-            if held is not None:
-                start = (page << 16) - offset
-                low, high = max(start, 0), min(start + 65536, length)
-                data[low:high] = held[low - start : high - start]
-        for at, value in self.patches.items():
-            if offset <= at < offset + length:
-                data[at - offset] = value
-        return bytes(data)
-
-
-def _image(path: Path) -> tuple[dict[int, bytes], int]:
-    """Pages of 64 KiB that are not all zeros."""
-    pages = {}
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        for page in range(-(-size // 65536)):
-            data = file.read(65536)
-            if data.count(0) != len(data):
-                pages[page] = data.ljust(65536, b"\0")
-    return pages, size
-
-
 @pytest.fixture(scope="module", params=[3, 5, 6])
-def volume(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[int, bytes], int]:
+def volume(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Image:
     """With every structure: pointer blocks of two levels, sub-blocks, resident files, many names, a GPT."""
     version: Version = request.param
     path = tmp_path_factory.mktemp("vmfs") / "lun"
@@ -77,7 +33,7 @@ def volume(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         made.write(file, slot * BLOCK, b"data")
     made.flush()
     made.close()
-    return _image(path)
+    return image_of(path)
 
 
 def _look(device: Damaged) -> None:
@@ -124,18 +80,18 @@ def _fuzz(image: dict[int, bytes], size: int, seed: int, rounds: int) -> None:
         _look(device)
 
 
-def test_damaged_metadata(volume: tuple[dict[int, bytes], int]) -> None:
+def test_damaged_metadata(volume: Image) -> None:
     _fuzz(*volume, seed=1, rounds=30)
 
 
 @pytest.mark.endurance
 @pytest.mark.timeout(900)
-def test_damaged_metadata_many_times(volume: tuple[dict[int, bytes], int]) -> None:
+def test_damaged_metadata_many_times(volume: Image) -> None:
     _fuzz(*volume, seed=2, rounds=3_000)
 
 
 @pytest.mark.parametrize("step", [37, pytest.param(1, marks=pytest.mark.endurance)])
-def test_flipped_bits_of_the_superblock_and_the_lvm_header(volume: tuple[dict[int, bytes], int], step: int) -> None:
+def test_flipped_bits_of_the_superblock_and_the_lvm_header(volume: Image, step: int) -> None:
     image, size = volume
     data = 0x1100000 + (1 << 20)  # the volume's first byte, behind the partition's start
     places = [*range(data + 0x200000, data + 0x200000 + 0x140), *range(2 << 20, (2 << 20) + 0xD2)]

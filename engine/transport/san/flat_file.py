@@ -35,6 +35,8 @@ def flat_file(volume: Volume, disk_file: str) -> FlatFile:
     if kind != "VMFS":
         reason = _REFUSED.get(kind, f"its extent is of type {kind}")
         raise TransportError(f"{disk_file} can't be read from the LUN: {reason}.", hint=INSTEAD)
+    if not name.isprintable():
+        raise TransportError(f"{disk_file} names {name!a} as its extent, which is no file name.", hint=INSTEAD)
     if "/" in name:
         raise TransportError(f"{disk_file} names {name} as its extent, in another directory.", hint=INSTEAD)
     directory = path.rpartition("/")[0]
