@@ -21,8 +21,6 @@ from tui.models.open_config import OpenConfig
 from tui.models.option_form import choices, edit_text, rows
 from tui.panes.config_acts import ConfigActs
 from tui.panes.config_commands import COMMANDS, FORM_ONLY, NEEDS_FILE
-from tui.screens.choose import ChooseScreen
-from tui.screens.option_help import OptionHelpScreen
 from tui.widgets.config_text import ConfigText
 from tui.widgets.option_about import OptionAbout
 from tui.widgets.option_rows import OptionRows
@@ -229,6 +227,8 @@ class ConfigPane(ConfigActs):
 
     @work(exclusive=True, group="config-act")
     async def _choose(self, option: ChoiceOption | ChoiceListOption) -> None:
+        from tui.screens.choose import ChooseScreen  # noqa: PLC0415 - a dialog is imported when it is wanted
+
         config = self.config
         assert config is not None
         value, many = config.settings.value_of(option.name), isinstance(option, ChoiceListOption)
@@ -292,6 +292,8 @@ class ConfigPane(ConfigActs):
 
     @work(exclusive=True, group="config-act")
     async def action_help(self) -> None:
+        from tui.screens.option_help import OptionHelpScreen  # noqa: PLC0415
+
         row = self._rows.current
         if row is not None and self.config is not None:
             await self.app.push_screen_wait(OptionHelpScreen(self.config, row))

@@ -14,12 +14,6 @@ from engine.secret import redact
 from tui.models.open_config import OpenConfig
 from tui.models.option_form import command_line
 from tui.panes.pane import Pane
-from tui.screens.config_files import ConfigFilesScreen
-from tui.screens.config_history import ConfigHistoryScreen
-from tui.screens.conflict import ConflictScreen
-from tui.screens.connection_result import ConnectionScreen
-from tui.screens.save import SaveScreen
-from tui.screens.store_password import StorePasswordScreen
 
 
 class ConfigActs(Pane):
@@ -50,6 +44,8 @@ class ConfigActs(Pane):
 
     async def saved(self) -> bool:
         """Asks, and saves. False when nothing was saved."""
+        from tui.screens.save import SaveScreen  # noqa: PLC0415 - a dialog is imported when it is wanted
+
         config = self.config
         assert config is not None
         if not config.dirty:
@@ -73,6 +69,8 @@ class ConfigActs(Pane):
             return False
 
     async def _settled(self, conflict: ConflictError, *, allow_invalid: bool) -> bool:
+        from tui.screens.conflict import ConflictScreen  # noqa: PLC0415
+
         config = self.config
         assert config is not None
         screen = ConflictScreen(conflict, config.path)
@@ -112,6 +110,8 @@ class ConfigActs(Pane):
 
     @work(exclusive=True, group="config-act")
     async def action_history(self) -> None:
+        from tui.screens.config_history import ConfigHistoryScreen  # noqa: PLC0415
+
         config = self.config
         assert config is not None
         try:
@@ -129,6 +129,8 @@ class ConfigActs(Pane):
 
     @work(exclusive=True, group="config-act")
     async def action_password(self) -> None:
+        from tui.screens.store_password import StorePasswordScreen  # noqa: PLC0415
+
         config = self.config
         assert config is not None
         stored = await self.app.push_screen_wait(StorePasswordScreen(config.settings))
@@ -147,12 +149,16 @@ class ConfigActs(Pane):
 
     @work(exclusive=True, group="config-act")
     async def action_files(self) -> None:
+        from tui.screens.config_files import ConfigFilesScreen  # noqa: PLC0415
+
         path = await self.app.push_screen_wait(ConfigFilesScreen(self.config.path if self.config else None))
         if path is not None:
             self.open_file(path)
 
     @work(exclusive=True, group="config-act")
     async def action_test(self) -> None:
+        from tui.screens.connection_result import ConnectionScreen  # noqa: PLC0415
+
         config = self.config
         assert config is not None
         approved = await self.app.push_screen_wait(ConnectionScreen(config.settings, config.path))

@@ -22,9 +22,6 @@ from tui.models.job_marks import marks
 from tui.models.node_tree import ROOT, Kind
 from tui.panes.inventory_commands import COMMANDS
 from tui.panes.pane import Pane
-from tui.screens.password import PasswordScreen
-from tui.screens.plan import PlanScreen
-from tui.screens.vm_detail import VmDetail
 from tui.status import Link
 from tui.widgets.flat_tree import FlatTree
 from tui.widgets.inventory_line import age
@@ -358,6 +355,8 @@ class InventoryPane(Pane):
         return marked or ([vm] if vm is not None else [])
 
     def action_detail(self) -> None:
+        from tui.screens.vm_detail import VmDetail  # noqa: PLC0415 - a dialog is imported when it is wanted
+
         slot = self.tree_view.cursor_slot
         vm = self.model.machine_of(slot) if slot is not None else None
         chosen = vm or next(iter(self._chosen()), None)
@@ -365,7 +364,7 @@ class InventoryPane(Pane):
             self.app.push_screen(VmDetail(self.model, chosen.id))
 
     def action_points(self) -> None:
-        from tui.screens.points import PointsScreen  # noqa: PLC0415 - a dialog is imported when it is wanted
+        from tui.screens.points import PointsScreen  # noqa: PLC0415
 
         slot = self.tree_view.cursor_slot
         under = self.model.machine_of(slot) if slot is not None else None
@@ -379,6 +378,8 @@ class InventoryPane(Pane):
         self._plan(Act.MOUNT)
 
     def _plan(self, act: Act) -> None:
+        from tui.screens.plan import PlanScreen  # noqa: PLC0415
+
         def done(job: str | None) -> None:
             if job:
                 self.model.marked.clear()
@@ -388,6 +389,8 @@ class InventoryPane(Pane):
         self.app.push_screen(PlanScreen(act, self._chosen(), settings, document, self.feed), done)
 
     def action_reconnect(self) -> None:
+        from tui.screens.password import PasswordScreen  # noqa: PLC0415
+
         trouble = self.model.status.trouble
         if self.model.status.state == "refused" and trouble is not None and trouble.code in ("login", "config"):
             self.app.push_screen(PasswordScreen(self.app.settings, trouble.sentence), self._with_password)
