@@ -349,11 +349,13 @@ TRANSPORT_MODE="nbdssl";
  * What exported disks become when they are read whole. An incremental restore
  * point is always a compact child of the point before.
  * +) compact: streamOptimized VMDK: compressed, only what holds data
+ * +) sparse: monolithicSparse VMDK: only what holds data, not compressed;
+ *    other programs write to it
  * +) flat: a raw file with its VMDK descriptor; sparse where the disk is
  *    empty
  * Default: compact
- * Costs: compact takes processor time for about half the space; flat the
- * space of all allocated blocks.
+ * Costs: compact takes processor time for about half the space; the others
+ * the space of all allocated blocks.
  * Not an option of VCB.
  */
 // EXPORT_FORMAT="compact";

@@ -359,10 +359,11 @@ class Settings:
         "of the point before.",
         choices={
             "compact": "streamOptimized VMDK: compressed, only what holds data",
+            "sparse": "monolithicSparse VMDK: only what holds data, not compressed; other programs write to it",
             "flat": "a raw file with its VMDK descriptor; sparse where the disk is empty",
         },
         section="Image",
-        cost="compact takes processor time for about half the space; flat the space of all allocated blocks.",
+        cost="compact takes processor time for about half the space; the others the space of all allocated blocks.",
     )
     COMPRESSION_THREADS = IntOption(
         0,

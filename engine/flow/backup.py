@@ -53,7 +53,7 @@ class VmBackup:
         with ExitStack() as locks:
             try:
                 plan = self._prepare(spec, locks)
-                if plan.exported:
+                if plan.exported or not plan.disks:
                     self._export(plan)
                     self._publish(plan)
                     if not self._keep_mounted:
@@ -87,7 +87,7 @@ class VmBackup:
             if not self._resume:
                 locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
             outcome.note_skipped()
-            if not plan.exported:
+            if plan.disks and not plan.exported:
                 outcome.exceptions.append("No disk of this VM can be backed up; nothing was written.")
         return plan
 
@@ -110,20 +110,23 @@ class VmBackup:
         with self._stage(Stage.SNAPSHOT):
             snapshot = self._snapshot.take()
             self._mount.belongs(snapshot.moref)
+        methods: dict[int, DiskMethod] = {}
         with self._stage(Stage.OPEN) as report:
-            self._exporter = open_exporter(job, plan, snapshot, report)
-            outcome.transport = self._exporter.transport
-            methods = self._settle_methods(plan, self._exporter, snapshot, report)
+            if plan.exported:  # a VM without disks has its configuration alone to save
+                self._exporter = open_exporter(job, plan, snapshot, report)
+                outcome.transport = self._exporter.transport
+                methods = self._settle_methods(plan, self._exporter, snapshot, report)
         directory = self._mount.directory
         with self._stage(Stage.EXPORT) as report:
             for planned in plan.exported:
-                done = self._export_disk(self._exporter, planned.disk, methods[planned.disk.key], report)
+                done = self._export_disk(planned.disk, methods[planned.disk.key], report)
                 outcome.disks.append(done)
                 if done.alarm:
                     outcome.exceptions.append(done.alarm)
             manifest = ConfigurationFiles(job, plan, snapshot, outcome, directory, report).save()
             exporter, self._exporter = self._exporter, None
-            exporter.finish()
+            if exporter is not None:
+                exporter.finish()
         with self._stage(Stage.VERIFY) as report:
             prove(directory, manifest, points_home(job, plan.vm), job.cancel, report)
 
@@ -139,9 +142,10 @@ class VmBackup:
             settled[key] = methods.settle(planned.method, exporter.frozen[key], snapshot, exporter.transport, scoped)
         return settled
 
-    def _export_disk(self, exporter: Exporter, disk: Disk, method: DiskMethod, report: Reporter) -> DiskOutcome:
+    def _export_disk(self, disk: Disk, method: DiskMethod, report: Reporter) -> DiskOutcome:
         assert self._mount is not None
-        job, directory = self._job, self._mount.directory
+        assert self._exporter is not None
+        job, directory, exporter = self._job, self._mount.directory, self._exporter
         report = report.bind(disk=disk.name)
         return with_retries(
             lambda: exporter.export(disk.key, method, directory, report),

@@ -166,7 +166,7 @@ def drill_point(
     for skipped in point.manifest.skipped:
         drilled.notes.append(f"{skipped.name} ({skipped.label}) is not in the point: {skipped.reason}")
     if not point.manifest.disk:
-        drilled.gaps.append("The point holds no disk: the run skipped all of them.")
+        drilled.gaps.append("The point holds no disk: the VM had none.")
     if checked.findings:
         drilled.gaps.append("Its disks were not looked into, since the point is damaged.")
     with report.stage(Stage.FILE_SYSTEMS) as checking:

@@ -11,7 +11,7 @@ from engine.flow.ledger import Kind
 from engine.flow.outcome import DiskOutcome
 from engine.flow.plan import Plan
 from engine.image.direct_output import keep_free
-from engine.image.stream_copy import store_stream
+from engine.image.stream_spool import take_in
 from engine.points.naming import disk_file
 from engine.reporter import Reporter
 from engine.transport.https import LeaseStream
@@ -40,7 +40,7 @@ class LeaseExporter:
         passed_on = watch(disk, self.transport, expected, report)
         try:
             with grain_list(directory, disk) as grains, stream:
-                image = store_stream(
+                image = take_in(
                     stream,
                     directory / disk_file(disk.name),
                     format=self._plan.export_format,

@@ -11,7 +11,7 @@ from engine.cancel import CancelToken
 from engine.errors import ImageError, TargetError, VerifyError
 from engine.events import DiskEnded, DiskProgress, DiskStarted
 from engine.extents import Extent
-from engine.flow.proof import CompactProof, FlatProof, GrainProof
+from engine.flow.proof import GrainProof, proof_of
 from engine.image.chain import open_disk
 from engine.image.units import ZERO_GRAIN, ZERO_HASH, grain_hash
 from engine.points import manifest as manifests, proof as proofs
@@ -229,11 +229,10 @@ class _Look:
         if disk.grains not in sound:
             return None
         try:
-            hashes = GrainHashes(self._directory / disk.grains, disk.capacity)
+            return proof_of(self._directory, disk)
         except ImageError as error:
             self._found(disk.grains, error.sentence)
             return None
-        return (CompactProof if disk.format == "compact" else FlatProof)(disk, hashes)
 
     def _read(self, entry: FileEntry, disk: DiskEntry | None, proof: GrainProof | None) -> None:
         scoped = self._report.bind(disk=disk.name if disk else entry.name)

@@ -22,7 +22,7 @@ from engine.points.manifest import (
     VcenterEntry,
     VmEntry,
 )
-from engine.points.naming import disk_file, flat_file, grains_file, whole_file
+from engine.points.naming import disk_file, flat_file, grains_file, spool_file, whole_file
 from engine.reporter import Reporter
 from engine.vsphere import datastore_files, ovf
 from engine.vsphere.disks import Disk, SkipReason
@@ -38,7 +38,7 @@ def planned_names(plan: Plan) -> list[str]:
     names = [VMX, NVRAM, OVF, FILE_NAME, proof.FILE_NAME, proof.NEW_NAME]
     for planned in plan.exported:
         disk = planned.disk.name
-        names += [disk_file(disk), flat_file(disk), grains_file(disk)]
+        names += [disk_file(disk), flat_file(disk), spool_file(disk), grains_file(disk)]
     return names
 
 
@@ -92,7 +92,7 @@ class ConfigurationFiles:
     def _describe(self) -> WrittenFile:
         session, vm = self.job.session, self.plan.vm
         ids = ovf.device_ids(session, vm.moref, self.snapshot.moref)
-        disks = [_ovf_file(ids[done.disk.key], done) for done in self.outcome.disks]
+        disks = [_ovf_file(ids[done.disk.key], done, self.plan.export_format) for done in self.outcome.disks]
         nvram = self.directory / NVRAM
         if nvram.is_file():  # named, so that whoever imports the package gives the new VM its firmware's settings
             disks.append(ovf.OvfFile(ovf.nvram_id(vm.moref), NVRAM, nvram.stat().st_size))
@@ -134,12 +134,12 @@ class ConfigurationFiles:
         )
 
 
-def _ovf_file(device_id: str, done: DiskOutcome) -> ovf.OvfFile:
-    """What an import uploads. A child alone would be imported as a whole disk, and be wrong without a word, and flat
-    data are no image that an import takes: so the OVF of those names the file that `qemu-img convert` makes of them,
-    which an import then misses."""
-    image, *data = done.files
-    if done.method.links or data:
+def _ovf_file(device_id: str, done: DiskOutcome, export_format: str) -> ovf.OvfFile:
+    """What an import uploads. A child alone would be imported as a whole disk, and be wrong without a word, and sparse
+    or flat data are no image that an import takes: so the OVF of those names the file that `qemu-img convert` makes of
+    them, which an import then misses."""
+    image = done.files[0]
+    if done.method.links or export_format != "compact":
         return ovf.OvfFile(device_id, whole_file(done.disk.name), 0, done.disk.capacity)
     return ovf.OvfFile(device_id, image.name, image.size, done.disk.capacity)
 

@@ -12,7 +12,8 @@ from engine.errors import ImageError, VerifyError
 from engine.image.chain import open_disk
 from engine.image.grains import inflate
 from engine.image.pipeline import default_threads
-from engine.image.sparse_header import GRAIN
+from engine.image.sparse_header import GRAIN, SECTOR
+from engine.image.sparse_reader import SparseImage
 from engine.image.stream_decoder import StreamParser
 from engine.image.units import ZERO_GRAIN, ZERO_HASH, grain_hash
 from engine.points import mount_point as mounts
@@ -33,14 +34,13 @@ def prove(directory: Path, manifest: Manifest, home: Path, cancel: CancelToken, 
     kept."""
     with ExitStack() as open_lists:
         readers: dict[str, GrainProof] = {}
-        for disk in manifest.disk:
-            if disk.grains:
-                proof = _proof_of(directory, disk)
-                open_lists.callback(proof.close)
-                readers[disk.files[-1]] = proof
-            else:
-                report.step(f"{disk.name}: its stream allows no grain hashes; its files are proven by SHA-256 alone.")
         try:
+            for disk in manifest.disk:
+                if disk.grains:
+                    readers[disk.files[-1]] = proof = proof_of(directory, disk)
+                    open_lists.callback(proof.close)
+                else:
+                    report.step(f"{disk.name}: its stream allows no grain hashes; SHA-256 alone proves its files.")
             verified = verify_files(directory, manifest.file, cancel, readers=readers)
             for disk in manifest.disk:
                 _open(directory, disk, home)
@@ -62,10 +62,16 @@ def _open(directory: Path, disk: DiskEntry, home: Path) -> None:
         image.close()
 
 
-def _proof_of(directory: Path, disk: DiskEntry) -> "GrainProof":
+def proof_of(directory: Path, disk: DiskEntry) -> "GrainProof":
+    """For the image of `disk` in `directory`, by its format and with its list of hashes. Raises ImageError."""
     hashes = GrainHashes(directory / disk.grains, disk.capacity)
-    kind = CompactProof if disk.format == "compact" else FlatProof
-    return kind(disk, hashes)
+    try:
+        if disk.format == "compact":
+            return CompactProof(disk, hashes)
+        return SparseProof(disk, hashes, directory) if disk.format == "sparse" else FlatProof(disk, hashes)
+    except BaseException:
+        hashes.close()
+        raise
 
 
 class GrainProof(Reader):
@@ -164,3 +170,51 @@ class FlatProof(GrainProof):
         self._settle()
         if self._position != self._disk.capacity:
             raise VerifyError(f"{self._disk.name}: {self._position:,} bytes are stored of {self._disk.capacity:,}.")
+
+
+class SparseProof(GrainProof):
+    """Of a monolithicSparse file as we write it: every grain that was read has its place, in the order of the disk."""
+
+    def __init__(self, disk: DiskEntry, hashes: GrainHashes, directory: Path) -> None:
+        self._image = SparseImage(directory / disk.files[0])
+        super().__init__(disk, hashes)
+        self._places = self._image.stored()
+        self._next = next(self._places, None)
+        self._position = 0
+        self._rest = b""
+
+    def close(self) -> None:
+        super().close()
+        self._image.close()
+
+    def take(self, data: memoryview) -> None:
+        begin = self._image.header.overhead * SECTOR
+        skipped = min(max(begin - self._position, 0), len(data))
+        self._position += skipped
+        block = self._rest + bytes(data[skipped:])
+        whole = len(block) // GRAIN * GRAIN
+        batch = []
+        for at in range(0, whole, GRAIN):
+            place = self._next
+            if place is None or place.sector * SECTOR != self._position + at:
+                raise self._out_of_place(self._position + at)
+            batch.append((place.grain * GRAIN, block[at : at + GRAIN], self._hashes.of(place.grain)))
+            self._next = next(self._places, None)
+        self._rest, self._position = block[whole:], self._position + whole
+        if batch:
+            self._later(batch)
+
+    def finish(self) -> None:
+        self._settle()
+        if self._rest or self._next is not None:
+            raise self._out_of_place(self._position)
+        expected = sum(1 for unit in self._hashes.units() for entry in self._hashes.unit(unit) if entry)
+        if self.compared != expected:
+            raise VerifyError(
+                f"{self._disk.name}: {self.compared:,} grains are stored, {expected:,} were to be.", hint=_HINT
+            )
+
+    def _out_of_place(self, position: int) -> VerifyError:
+        return VerifyError(
+            f"{self._disk.name}: the image's grain tables do not say what lies at byte {position:,} of it.", hint=_HINT
+        )

@@ -17,6 +17,7 @@ from engine.image.chain import ChainDisk
 from engine.image.direct_output import DirectOutput
 from engine.image.pipeline import export
 from engine.image.raw_file import RawFile, verify_raw, write_raw
+from engine.image.stream_reader import StreamOptimizedImage
 from engine.image.written import WrittenFile
 from engine.points.manifest import DiskEntry, FileEntry
 from engine.points.restore_files import Destination, Point, chosen_disks, require_disks
@@ -199,7 +200,7 @@ class _ToFiles:
 
 def as_it_is(image: ChainDisk, file: Path) -> bool:
     """Whether `file` alone holds the whole disk as a streamOptimized VMDK: then it is sent or copied byte for byte."""
-    return image.links == (file,)  # a flat disk's data lie in another file than its descriptor
+    return image.links == (file,) and isinstance(image.images[0], StreamOptimizedImage)
 
 
 def _data(image: ChainDisk) -> int:

@@ -242,7 +242,7 @@ class _ToVm:
         return upload
 
     def _send_disk(self, device: DeviceUrl, disk: DiskEntry, plan: VmPlan, report: Reporter) -> Upload:
-        """A whole compact disk as its file is; a flat one or a chain compressed on the way."""
+        """A whole compact disk as its file is; any other or a chain compressed on the way."""
         job, upload = self.job, self._upload(device, report.bind(disk=disk.name), disk=True)
         image, file = job.open_disk(disk), job.point.image(disk)
         entry = next(entry for entry in job.point.manifest.file if entry.name == file.name)

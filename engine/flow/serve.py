@@ -156,5 +156,5 @@ def _command(image: Path, flat: Path | None, name: str, pid_file: Path) -> tuple
     nbdkit = shutil.which("nbdkit")
     if nbdkit and flat is not None:
         return "nbdkit", [nbdkit, "-f", "-r", "-e", name, "-P", str(pid_file), "file", str(flat)]
-    needed = "No NBD server is installed." if not nbdkit else f"nbdkit cannot read {image.name}, a compressed VMDK."
+    needed = "No NBD server is installed." if not nbdkit else f"nbdkit serves flat disks alone, not {image.name}."
     raise TargetError(needed, hint="Install qemu-nbd (Debian: apt install qemu-utils).")

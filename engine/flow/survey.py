@@ -52,7 +52,7 @@ def make_plan(job: JobContext, moref: str, *, mounted: bool = False) -> Plan:
     disks = _with_methods(job, vm, disks, obstacles, mounted=mounted)
     obstacles.guard(lambda: _check_san(job, vm, disks))
     obstacles.guard(lambda: _check_hotadd(job, vm, disks))
-    nothing_to_do = all(planned.skip for planned in disks)
+    nothing_to_do = bool(disks) and all(planned.skip for planned in disks)
     found, space = _inspect_target(job, vm, disks, obstacles)
     snapshot = None if nothing_to_do else obstacles.guard(lambda: _decide_snapshot(job, vm, found))
     tracking_wanted = change_tracking.wanted(settings.CHANGE_TRACKING, vm)
@@ -202,8 +202,8 @@ def _check_space(job: JobContext, space: Space) -> None:
     hint = "Free space in BACKUPROOT, or lower KEEP_FREE."
     if space.free < space.keep_free:
         raise TargetFull(f"BACKUPROOT has {space.free:,} bytes free; KEEP_FREE is {space.keep_free:,}.", hint=hint)
-    if job.settings.EXPORT_FORMAT == "flat" and space.short:
-        raise TargetFull(f"BACKUPROOT lacks {space.short:,} bytes for a flat export.", hint=hint)
+    if (kind := job.settings.EXPORT_FORMAT) != "compact" and space.short:
+        raise TargetFull(f"BACKUPROOT lacks {space.short:,} bytes for a {kind} export.", hint=hint)
 
 
 def _missing(job: JobContext, vm: VirtualMachine, steps: list[str]) -> tuple[tuple[str, str], ...]:

@@ -13,8 +13,8 @@ from engine.errors import ImageError
 from engine.extents import Extent, difference, merged
 from engine.image import descriptor as text_descriptor
 from engine.image.descriptor import Descriptor
-from engine.image.flat import RawDisk, image_error
-from engine.image.reader import open_image
+from engine.image.flat import image_error
+from engine.image.reader import Image, open_extent, open_image
 from engine.image.sparse_header import MAGIC
 from engine.image.stream_reader import StreamOptimizedImage
 
@@ -27,13 +27,13 @@ class ChainDisk:
     """The newest image of a chain as a DiskSource (transport "file"); read by several threads at once.
 
     `images` are those of the chain, newest first, and `links` their files with the data (of a flat image the one beside
-    its descriptor). Memory: that of each image (`StreamOptimizedImage`). A read costs one look into the grain tables of
+    its descriptor). Memory: that of each image. A read costs one look into the grain tables of
     each image down to the one that holds the data.
     """
 
     transport = "file"
 
-    def __init__(self, children: Sequence[StreamOptimizedImage], base: StreamOptimizedImage | RawDisk) -> None:
+    def __init__(self, children: Sequence[StreamOptimizedImage], base: Image) -> None:
         self._children, self._base = tuple(children), base
         self.images = (*self._children, base)
         self.capacity = base.capacity
@@ -76,7 +76,7 @@ def open_disk(path: Path, *, home: Path | None = None) -> ChainDisk:
     has another capacity, or when the chain runs in a circle.
     """
     children: list[StreamOptimizedImage] = []
-    opened: list[StreamOptimizedImage | RawDisk] = []
+    opened: list[Image] = []
     try:
         for image in _images(path, home):
             opened.append(image)
@@ -98,7 +98,7 @@ def descriptor_of(path: Path) -> Descriptor:
     try:
         with path.open("rb") as file:
             if file.read(4) == MAGIC:
-                image = StreamOptimizedImage(path)
+                image = open_extent(path)
                 image.close()
                 return image.descriptor
             file.seek(0)
@@ -117,7 +117,7 @@ def parent_of(path: Path, described: Descriptor, home: Path | None = None) -> Pa
     return Path(os.path.normpath((home or path.parent) / described.parent_hint))
 
 
-def _images(path: Path, home: Path | None) -> Iterator[StreamOptimizedImage | RawDisk]:
+def _images(path: Path, home: Path | None) -> Iterator[Image]:
     """The images from the newest to the whole one, each checked against the CID that its child expects."""
     for _ in range(LONGEST):
         described = descriptor_of(path)

@@ -1,6 +1,7 @@
 """The grains of an image whose writing was cut off: what is whole in it can be taken from it."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from engine.image.sparse_header import (
     SparseHeader,
     sectors_of,
 )
+from engine.image.sparse_reader import SparseImage
 from engine.image.units import GRAIN_OVERHEAD
 
 
@@ -39,10 +41,10 @@ def open_cut_off(path: Path) -> CutOff | None:
         return _Flat(flat)
     if not path.is_file():
         return None
-    try:
-        return _Stream(path)
-    except ImageError:  # not even its header was written
-        return None
+    for kind in (_Stream, _Sparse):
+        with suppress(ImageError):
+            return kind(path)
+    return None  # not even its header was written
 
 
 class _Flat:
@@ -58,6 +60,25 @@ class _Flat:
         os.close(self._fd)
 
 
+class _Sparse:
+    """Of a monolithicSparse image, whose tables come first, what its grains' places hold; a hole reads as zeros."""
+
+    def __init__(self, path: Path) -> None:
+        self._image = SparseImage(path)
+
+    def grain(self, number: int) -> bytes | None:
+        content = bytearray(GRAIN)
+        start = number * GRAIN
+        try:
+            self._image.read_into(start, memoryview(content)[: min(GRAIN, self._image.capacity - start)])
+        except ImageError:  # its table or its place is not there yet
+            return None
+        return bytes(content)
+
+    def close(self) -> None:
+        self._image.close()
+
+
 class _Stream:
     """Of a streamOptimized image the units whose grain table was still written. Memory: 8 bytes for each such unit and
     a little; opening it reads one sector a grain."""
@@ -69,7 +90,10 @@ class _Stream:
             head = os.pread(self._fd, SECTOR, 0)
             if len(head) < SECTOR or not head.startswith(MAGIC):
                 raise ImageError(f"{path} has no header.")
-            self._tables = self._scan(SparseHeader.unpack(head).overhead * SECTOR)
+            header = SparseHeader.unpack(head)
+            if not header.is_stream:
+                raise ImageError(f"{path} is no stream.")
+            self._tables = self._scan(header.overhead * SECTOR)
         except BaseException:
             self.close()
             raise

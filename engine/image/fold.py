@@ -13,16 +13,15 @@ from typing import Protocol
 
 from engine.cancel import CancelToken
 from engine.errors import ImageError
+from engine.extents import DiskSource
 from engine.image.descriptor import Parent
 from engine.image.direct_output import Reserve
-from engine.image.flat import RawDisk
+from engine.image.reader import Image
 from engine.image.sparse_header import GRAIN, GRAIN_SECTORS, TABLE_ENTRIES
 from engine.image.stream_optimized import CompactEncoder, CompactWriter
 from engine.image.stream_reader import StreamOptimizedImage
 from engine.image.units import ZERO_HASH, PackedUnit, new_buffer
 from engine.image.written import WrittenFile
-
-Image = StreamOptimizedImage | RawDisk
 
 
 class HashList(Protocol):
@@ -76,7 +75,7 @@ class _Packer(CompactEncoder):
     def copy(self, grain: int, deflated: memoryview) -> None:
         self._grains[grain % TABLE_ENTRIES] = self._append(grain, deflated)
 
-    def encode(self, image: RawDisk, grain: int) -> None:
+    def encode(self, image: DiskSource, grain: int) -> None:
         room = self.room(GRAIN)
         length = min(GRAIN, image.capacity - grain * GRAIN)
         image.read_into(grain * GRAIN, room[:length])
@@ -104,9 +103,9 @@ class _Folding:
         return self._packer.end(), entries
 
     def _take(self, image: Image, grains: list[int]) -> None:
-        if isinstance(image, RawDisk):
-            for grain in grains:
-                self._packer.encode(image, grain)
-        else:
+        if isinstance(image, StreamOptimizedImage):
             for grain, deflated in image.packed(grains):
                 self._packer.copy(grain, deflated)
+        else:
+            for grain in grains:
+                self._packer.encode(image, grain)

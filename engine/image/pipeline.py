@@ -22,12 +22,13 @@ from engine.image.descriptor import Parent
 from engine.image.direct_output import DirectOutput, Reserve
 from engine.image.effort import Effort
 from engine.image.flat import FlatWriter
+from engine.image.monolithic_sparse import SparseWriter
 from engine.image.sparse_header import GRAIN, MAX_CAPACITY, SECTOR
 from engine.image.stream_optimized import CompactWriter
 from engine.image.units import PackedUnit
 from engine.image.written import Progress, WrittenImage, busiest
 
-ImageFormat = Literal["compact", "flat"]
+ImageFormat = Literal["compact", "sparse", "flat"]
 OnProgress = Callable[[Progress], None]
 OnHashes = Callable[[int, "array[int]"], None]
 """Takes the number of a unit (32 MiB of the disk) and 512 grain hashes (`units.PackedUnit.hashes`), units ascending."""
@@ -65,7 +66,8 @@ def export(
     hashes as the data arrived.
 
     Raises what the source raises, `TargetFull`, `TargetError`, `ImageError` (a capacity that is not whole sectors;
-    2 TiB of compressed data), `Cancelled`. Whatever it raises, its threads have ended and its files are gone.
+    2 TiB of compressed data, or of data for a sparse image), `Cancelled`. Whatever it raises, its threads have ended
+    and its files are gone.
     """
     capacity = source.capacity
     if capacity % SECTOR or not 0 <= capacity <= MAX_CAPACITY:
@@ -73,7 +75,7 @@ def export(
     cancel.check()
     wanted = aligned(extents, GRAIN, capacity)
     clock = _Clock(total(wanted), cancel, progress)
-    writer = _writer(target, capacity, format, parent, reserve=reserve, pulse=clock.tick)
+    writer = _writer(target, capacity, format, parent, wanted, reserve=reserve, pulse=clock.tick)
     try:
         encoder = partial(writer.new_encoder, keep_zeros=parent is not None, hashed=hashes is not None)
         if isinstance(writer, CompactWriter):
@@ -99,13 +101,15 @@ def export(
 
 
 def _writer(
-    target: Path, capacity: int, kind: ImageFormat, parent: Parent | None,
+    target: Path, capacity: int, kind: ImageFormat, parent: Parent | None, wanted: Sequence[Extent],
     *, reserve: Reserve | None, pulse: Callable[[], None],
-) -> CompactWriter | FlatWriter:  # fmt: skip
+) -> CompactWriter | SparseWriter | FlatWriter:  # fmt: skip
     if kind == "compact":
         return CompactWriter(target, capacity, parent=parent, reserve=reserve, pulse=pulse)
     if parent is not None:
-        raise ImageError("A flat image holds a whole disk; only a compact one can be the child of another.")
+        raise ImageError(f"A {kind} image holds a whole disk; only a compact one can be the child of another.")
+    if kind == "sparse":
+        return SparseWriter(target, capacity, wanted, reserve=reserve, pulse=pulse)
     return FlatWriter(target, capacity, reserve=reserve, pulse=pulse)
 
 
@@ -143,7 +147,8 @@ class _Clock:
     def tick(self) -> None:
         """Raises `Cancelled`; reports when it is time to; keeps the compression in step with what the cores can do."""
         self._cancel.check()
-        assert self._crew is not None
+        if self._crew is None:  # a sparse image's empty tables are being hashed
+            return
         self.effort.observe(time.perf_counter(), *self._crew.encoded)
         if time.perf_counter() - self._told >= PROGRESS_INTERVAL:
             self.report()

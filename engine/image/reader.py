@@ -5,15 +5,19 @@ from pathlib import Path
 from engine.errors import ImageError
 from engine.image import descriptor as text_descriptor
 from engine.image.flat import RawDisk, image_error
-from engine.image.sparse_header import MAGIC, SECTOR
+from engine.image.sparse_header import MAGIC, SECTOR, SparseHeader
+from engine.image.sparse_reader import SparseImage
 from engine.image.stream_reader import StreamOptimizedImage
+
+Image = StreamOptimizedImage | SparseImage | RawDisk
 
 _COWD = b"COWD"
 _FLAT_KINDS = ("FLAT", "VMFS")
 
 
-def open_image(path: Path) -> StreamOptimizedImage | RawDisk:
-    """The image as a DiskSource with transport "file": a streamOptimized VMDK, or the descriptor of a flat one.
+def open_image(path: Path) -> Image:
+    """The image as a DiskSource with transport "file": a streamOptimized or monolithicSparse VMDK, or the descriptor of
+    a flat one.
 
     Raises `ImageError` for anything else, and for a child image, whose other half is in its parent.
     """
@@ -25,7 +29,7 @@ def open_image(path: Path) -> StreamOptimizedImage | RawDisk:
     except OSError as error:
         raise image_error(error, path) from error
     if head[:4] == MAGIC:
-        image = StreamOptimizedImage(path)
+        image = open_extent(path)
         try:
             _refuse_child(path, image.descriptor)
         except ImageError:
@@ -37,6 +41,16 @@ def open_image(path: Path) -> StreamOptimizedImage | RawDisk:
     return _open_flat(path, head)
 
 
+def open_extent(path: Path) -> StreamOptimizedImage | SparseImage:
+    """The sparse extent `path` (one that begins with KDMV), child or not, by what its header says of its grains."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(SECTOR)
+    except OSError as error:
+        raise image_error(error, path) from error
+    return StreamOptimizedImage(path) if SparseHeader.unpack(head).is_stream else SparseImage(path)
+
+
 def _open_flat(path: Path, text: bytes) -> RawDisk:
     description = text_descriptor.parse(text)
     _refuse_child(path, description)
@@ -44,7 +58,7 @@ def _open_flat(path: Path, text: bytes) -> RawDisk:
     if len(extents) != 1 or extents[0].kind not in _FLAT_KINDS or extents[0].offset:
         raise ImageError(
             f"{path} is a {description.create_type} image of {len(extents)} extents; "
-            "compact (streamOptimized) and flat ones of one file can be read."
+            "compact (streamOptimized), sparse (monolithicSparse) and flat ones of one file can be read."
         )
     name = extents[0].file
     if not name or "/" in name or name in (".", ".."):

@@ -19,6 +19,8 @@ UNIT = GRAIN * TABLE_ENTRIES
 """Bytes of the disk that one grain table covers (32 MiB)."""
 TABLE_BYTES = 4 * TABLE_ENTRIES
 TABLE_SECTORS = TABLE_BYTES // SECTOR
+DESCRIPTOR_SECTORS = 20
+"""Room for the descriptor in images that we write, as VMware leaves it."""
 MAX_SECTOR = 0xFFFF_FFFF
 """Grain tables hold 32-bit sector numbers, so no sparse extent can be larger than 2 TiB."""
 
@@ -70,7 +72,7 @@ class SparseHeader:
     flags: int = STREAM_FLAGS
     grain_size: int = GRAIN_SECTORS
     descriptor_offset: int = 1
-    descriptor_size: int = 20
+    descriptor_size: int = DESCRIPTOR_SECTORS
     table_entries: int = TABLE_ENTRIES
     redundant_offset: int = 0
     directory_offset: int = GD_AT_END

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from engine.cancel import CancelToken
 from engine.errors import ImageError
 from engine.image.direct_output import DirectOutput, Reserve, discard, write_small
 from engine.image.flat import flat_descriptor, flat_file
 from engine.image.grains import inflate
-from engine.image.pipeline import PROGRESS_INTERVAL, ImageFormat, OnHashes, OnProgress
+from engine.image.pipeline import PROGRESS_INTERVAL, OnHashes, OnProgress
 from engine.image.stream_decoder import StreamDecoder, StreamParser
 from engine.image.stream_hashes import StreamHashes
 from engine.image.units import ZERO_GRAIN
@@ -20,7 +21,7 @@ def store_stream(
     chunks: Iterable[bytes | memoryview],
     target: Path,
     *,
-    format: ImageFormat,  # noqa: A002 - the option's name
+    format: Literal["compact", "flat"],  # noqa: A002 - the option's name
     cancel: CancelToken,
     progress: OnProgress,
     to_read: int = 0,

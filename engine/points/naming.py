@@ -51,3 +51,8 @@ def whole_file(disk_name: str) -> str:
 def flat_file(disk_name: str) -> str:
     """The data beside the descriptor of a flat disk."""
     return disk_name.replace(":", "-") + "-flat.vmdk"
+
+
+def spool_file(disk_name: str) -> str:
+    """An export lease's stream, while it becomes a sparse disk (`image/stream_spool.py`)."""
+    return disk_file(disk_name) + ".stream"

@@ -181,4 +181,4 @@ def _name(path: Path, name: Path) -> None:
 def require_disks(point: Point) -> None:
     """Raises `ImageError` for a point without any disk."""
     if not point.manifest.disk:
-        raise ImageError(f"{point.directory} holds no disk: the run skipped all of them.")
+        raise ImageError(f"{point.directory} holds no disk: the VM had none.")

@@ -42,7 +42,7 @@ def fill_again_and_again(template: Path, directory: Path, passes: int, seed: int
             scene.transport = TRANSPORTS[number % len(TRANSPORTS)]
             filling = Filling(scene, dice.randrange(90))
             with filling.seam:
-                outcome = scene.backup(EXPORT_FORMAT=dice.choice(("compact", "flat")))
+                outcome = scene.backup(EXPORT_FORMAT=dice.choice(("compact", "sparse", "flat")))
             ended[outcome.state.value] += 1
             assert scene.left() == [] or outcome.leftovers, outcome.sentence
             assert_sound(scene)

@@ -134,7 +134,7 @@ def read_images(directory: Path, inputs: int, seed: int) -> None:
     dice = random.Random(seed)
     source = random_disk(seed, 3 * MIB, 8)
     goods = {}
-    for kind in ("compact", "flat"):
+    for kind in ("compact", "sparse", "flat"):
         export_all(source, directory / f"{kind}.vmdk", kind)
         goods[kind] = (directory / f"{kind}.vmdk").read_bytes()
     target = directory / "broken.vmdk"

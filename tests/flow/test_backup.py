@@ -20,7 +20,7 @@ STAGES = [
 
 
 @pytest.mark.parametrize("transport", ["nbdssl", "nbd", "https"])
-@pytest.mark.parametrize("export_format", ["compact", "flat"])
+@pytest.mark.parametrize("export_format", ["compact", "flat", pytest.param("sparse", marks=pytest.mark.exhaustive)])
 def test_the_point_equals_the_frozen_disks_while_the_guest_writes(proxy, transport, export_format):
     outcome = proxy.backup(TRANSPORT_MODE=transport, EXPORT_FORMAT=export_format)
     assert outcome.state is ResultState.SUCCESS, outcome.sentence

@@ -29,7 +29,9 @@ def row(outcome):
 
 
 @pytest.mark.parametrize("transport", ["nbdssl", pytest.param("nbd", marks=pytest.mark.exhaustive)])
-@pytest.mark.parametrize("export_format", ["compact", pytest.param("flat", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "export_format", ["compact", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("sparse", "flat"))]
+)
 def test_every_point_of_a_week_is_its_nights_disk(nights, transport, export_format):
     kinds = []
     for _ in range(5):

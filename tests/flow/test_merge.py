@@ -88,7 +88,7 @@ def assert_sound(root: Path, state: StateDirectory, *directories: Path) -> None:
         assert [str(found) for found in checks.check(directory).findings] == []
 
 
-@pytest.mark.parametrize("kind", ["compact", "flat"])
+@pytest.mark.parametrize("kind", ["compact", "sparse", "flat"])
 def test_a_point_takes_its_full_parent_in(root: Path, state: StateDirectory, tmp_path: Path, kind: str) -> None:
     full, first, second = chain(root, 3, kind=kind)
     before = [raw_of(each, tmp_path / f"{each.name}.raw") for each in (first, second)]

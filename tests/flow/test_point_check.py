@@ -39,7 +39,7 @@ def rewrite(directory: Path, change: Callable[[dict[str, FileEntry]], None]) -> 
     msgspec.structs.replace(manifest, file=list(entries.values())).write(directory)
 
 
-@pytest.fixture(params=["compact", "flat"])
+@pytest.fixture(params=["compact", "sparse", "flat"])
 def chain(request: pytest.FixtureRequest, tmp_path: Path) -> list[Path]:
     full = point(tmp_path, 0, kind=request.param)
     child = point(tmp_path, 1, parent=full)

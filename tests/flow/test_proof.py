@@ -67,7 +67,7 @@ def check(directory: Path, manifest: Manifest) -> None:
     prove(directory, manifest, directory.parent, CancelToken(), silent())
 
 
-@pytest.mark.parametrize("kind", ["compact", "flat"])
+@pytest.mark.parametrize("kind", ["compact", "sparse", "flat"])
 @pytest.mark.parametrize("seed", range(3))
 def test_what_was_written_is_proven(tmp_path: Path, kind: ImageFormat, seed: int) -> None:
     disk = random_disk(seed, CAPACITY, 60)
@@ -86,7 +86,7 @@ def test_a_child_is_proven_with_its_parent(tmp_path: Path) -> None:
         check(tmp_path / "child", child)
 
 
-@pytest.mark.parametrize("kind", ["compact", "flat"])
+@pytest.mark.parametrize("kind", ["compact", "sparse", "flat"])
 def test_data_that_changed_before_it_was_hashed_for_the_file_is_found(tmp_path: Path, kind: ImageFormat) -> None:
     """The file's SHA-256 agrees with the medium; only the hashes from the source know better."""
     disk = random_disk(2, CAPACITY, 60)
@@ -100,7 +100,7 @@ def test_data_that_changed_before_it_was_hashed_for_the_file_is_found(tmp_path: 
         check(tmp_path / "p", manifest)
 
 
-@pytest.mark.parametrize("kind", ["compact", "flat"])
+@pytest.mark.parametrize("kind", ["compact", "sparse", "flat"])
 def test_a_grain_that_was_lost_or_invented_is_found(tmp_path: Path, kind: ImageFormat) -> None:
     for number, pieces in enumerate(([(0, b"a")], [(0, b"a"), (MIB, b"b"), (2 * MIB, b"c")])):
         directory = tmp_path / str(number)

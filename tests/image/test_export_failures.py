@@ -17,7 +17,7 @@ from engine.image.pipeline import ImageFormat
 from engine.image.written import Progress
 from tests.image.disks import GIB, MIB, TIB, MemoryDisk, export_all, no_thread_left
 
-FORMATS: tuple[ImageFormat, ...] = ("compact", "flat")
+FORMATS: tuple[ImageFormat, ...] = ("compact", "sparse", "flat")
 PATTERN = os.urandom(MIB)
 
 

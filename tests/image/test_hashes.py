@@ -14,11 +14,11 @@ from engine.extents import Extent, aligned
 from engine.image.descriptor import Parent
 from engine.image.pipeline import ImageFormat
 from engine.image.sparse_header import GRAIN, TABLE_ENTRIES, UNIT
-from engine.image.stream_copy import store_stream
 from engine.image.stream_hashes import StreamHashes
+from engine.image.stream_spool import take_in
 from tests.image.disks import MIB, MemoryDisk, content, export_all, nobody, random_disk
 
-FORMATS: tuple[ImageFormat, ...] = ("compact", "flat")
+FORMATS: tuple[ImageFormat, ...] = ("compact", "sparse", "flat")
 
 
 class Kept(dict[int, int]):
@@ -88,4 +88,4 @@ def test_damage_inside_a_grain_of_a_kept_stream_is_noticed(tmp_path: Path) -> No
 
 
 def take(chunks: Any, target: Path, kind: ImageFormat, **more: Any) -> Any:
-    return store_stream(chunks, target, format=kind, cancel=CancelToken(), progress=nobody, **more)
+    return take_in(chunks, target, format=kind, cancel=CancelToken(), progress=nobody, **more)

@@ -30,7 +30,7 @@ def add(proxy, point, disk="scsi0:1", onto="name:db01", *, cancel=None, **values
     return restore_disk(point, disk, onto, proxy.settings(**values), proxy.report, cancel or proxy.cancel)
 
 
-@pytest.mark.parametrize("export_format", ["compact", "flat"])
+@pytest.mark.parametrize("export_format", ["compact", "flat", pytest.param("sparse", marks=pytest.mark.exhaustive)])
 def test_it_is_the_frozen_one(proxy, export_format):
     point = point_of(proxy, EXPORT_FORMAT=export_format)
     vm = proxy.vm("db01")

@@ -24,7 +24,7 @@ def restored(proxy, point, to, kind: Any = "raw", **options):
     return restore_files(point, to, kind, proxy.report, proxy.cancel, threads=2, **options)
 
 
-@pytest.mark.parametrize("export_format", ["compact", "flat"])
+@pytest.mark.parametrize("export_format", ["compact", "flat", pytest.param("sparse", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_every_format_holds_what_was_frozen(proxy, tmp_path, kind, export_format):
     require_tool("qemu-img")
@@ -99,7 +99,7 @@ def test_a_name_that_is_taken_meanwhile_is_not_taken_over(proxy, tmp_path):
     assert_ledgers_closed()
 
 
-@pytest.mark.parametrize("export_format", ["compact", "flat"])
+@pytest.mark.parametrize("export_format", ["compact", "flat", pytest.param("sparse", marks=pytest.mark.exhaustive)])
 def test_a_damaged_point_is_not_restored(proxy, tmp_path, export_format):
     point = point_of(proxy, EXPORT_FORMAT=export_format)
     data = point.directory / point.manifest.disk[0].files[-1]
@@ -115,7 +115,7 @@ def test_a_damaged_point_is_not_restored(proxy, tmp_path, export_format):
 
 
 @pytest.mark.parametrize("kind", ["raw", "vmdk", "qcow2"])
-@pytest.mark.parametrize("export_format", ["compact", "flat"])
+@pytest.mark.parametrize("export_format", ["compact", "flat", pytest.param("sparse", marks=pytest.mark.exhaustive)])
 def test_a_cancel_leaves_nothing(proxy, tmp_path, kind, export_format):
     if kind == "qcow2":
         require_tool("qemu-img")

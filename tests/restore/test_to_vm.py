@@ -53,7 +53,7 @@ def assert_nothing_made(lab, before):
     assert_ledgers_closed()
 
 
-@pytest.mark.parametrize("export_format", ["compact", "flat"])
+@pytest.mark.parametrize("export_format", ["compact", "flat", pytest.param("sparse", marks=pytest.mark.exhaustive)])
 def test_the_new_vm_equals_the_frozen_one(lab, proxy, export_format):
     point = point_of(proxy, EXPORT_FORMAT=export_format)
     source = proxy.vm("web01")

@@ -59,7 +59,8 @@ def test_a_disk_and_the_vm_of_a_full_point(proxy, out):
     assert_restored(proxy, point)
 
 
-def test_the_vm_of_a_flat_point(proxy, out):
-    point = point_of(proxy, EXPORT_FORMAT="flat")
+@pytest.mark.parametrize("export_format", ["flat", "sparse"])
+def test_the_vm_of_a_point_that_no_import_takes_as_it_is(proxy, out, export_format):
+    point = point_of(proxy, EXPORT_FORMAT=export_format)
     follow(proxy, point, out, "without us, made whole")
     assert_restored(proxy, point)
