@@ -422,6 +422,21 @@ async def test_a_job_that_starts_elsewhere_appears(jobs):
             await shown.until(lambda: "here I am" in "".join(shown.lines))
 
 
+@pytest.mark.parametrize("gone", ["#timeline", "LogView"])
+async def test_news_that_come_while_the_console_is_left_are_no_defect(jobs, gone):
+    job = MadeJob(jobs, "20260102T000000Z-bbbbbb")
+    with job.alive():
+        job.says(log(3, "here I am"))
+        async with console() as shown:
+            await shown.until(lambda: "here I am" in "".join(shown.lines))
+            pane = shown.pane
+            await pane.query_one(gone).remove()
+            job.says(log(3, "and still here"))
+            pane.post_message(JobLogPane._Fed())
+            await shown.pilot.pause(0.1)
+            shown.app.exit()
+
+
 async def test_the_timeline_tells_stages_disks_and_bottleneck(jobs):
     job = MadeJob(jobs, "20260102T000000Z-bbbbbb")
     gib = 1 << 30

@@ -79,6 +79,8 @@ class JobLogPane(LogWalk, can_focus=True):
         self.app.when_clear(self._take_news)
 
     def _take_news(self) -> None:
+        if not (self.query(Timeline) and self.query(LogView)):
+            return  # the screen is being taken down, its widgets one after the other
         update = self._feed.take()
         if update.jobs is not None:
             self._take_jobs(update.jobs)
