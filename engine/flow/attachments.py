@@ -17,7 +17,7 @@ from engine.flow.ledger import FILE_NAME, Entry, Kind, Ledger, in_use, ledgers
 from engine.reporter import Reporter
 from engine.state_directory import StateDirectory
 from engine.transport.hotadd.guest_disk import forget, own_uuids
-from engine.vsphere import hotadd
+from engine.vsphere import hotadd, tasks
 from engine.vsphere.hotadd import JournalEntry, ProxyVm
 from engine.vsphere.new_disk import devices_of
 from engine.vsphere.session import Session
@@ -69,7 +69,7 @@ def sweep(job: JobContext) -> None:
     """Detaches whatever this job and dead ones have attached, as ledgers and the proxy's journal tell. Raises VcbError
     for the first that stays, when all had their turn."""
     problem: VcbError | None = None
-    for proxy in proxies(job.session, job.settings, job.state):
+    for proxy in settled_proxies(job.session, job.settings, job.state, job.report):
         for entry in hotadd.read_journal(job.session, proxy):
             if entry.proxy != job.state.proxy_id or (entry.job != job.id and alive(job.state, entry.job)):
                 continue
@@ -108,6 +108,14 @@ def proxies(session: Session, settings: Settings, state: StateDirectory) -> Sequ
         with suppress(TransportError):  # whoever attaches is told why; here there is only nothing to sweep
             found[own_vm(session, settings)] = None
     return list(found)
+
+
+def settled_proxies(session: Session, settings: Settings, state: StateDirectory, report: Reporter) -> Sequence[str]:
+    """`proxies`, when no task is at work on them: what a dead job has ordered may be attached after its death."""
+    found = proxies(session, settings, state)
+    for proxy in found:
+        tasks.await_running(session, proxy, report, kind="VirtualMachine.reconfigure")
+    return found
 
 
 def alive(state: StateDirectory, job_id: str) -> bool:

@@ -10,9 +10,8 @@ from engine.flow import attachments, snapshot_step
 from engine.flow.ledger import ledgers
 from engine.flow.outcome import Outcome
 from engine.flow.reconcile.reconcile import reconciling
-from engine.lab import Lab, soap
+from engine.lab import Lab
 from engine.lab.faults import Rule
-from engine.lab.vm import VM
 from engine.state_directory import StateDirectory
 from engine.transport.nfc import source as nfc_source
 from engine.vsphere import hotadd as vcenter
@@ -20,6 +19,7 @@ from engine.vsphere.tickets import read_ticket
 from tests.flow.checks import assert_nothing_left, compare_with_frozen
 from tests.flow.conftest import Proxy, _proxy
 from tests.flow.test_reconcile import killed
+from tests.proxy_vm import add_proxy_vm, attached, hotadd_settings, watch_wire
 from tests.tools import require_tool
 
 MODES = ("san", "hotadd", "nbd", "nbdssl", "https")
@@ -31,19 +31,12 @@ def hotadd(tmp_path, monkeypatch):
     monkeypatch.setattr("engine.transport.san.source.SETTLE", 0.0)
     with Lab.start(tmp_path / "lab", seed="small", record=True, luns=True) as lab:
         rig = _proxy(lab, tmp_path, monkeypatch)
-        web = rig.vm("web01")
-        own = VM(lab.vsphere, "proxy01", lab.vsphere.parent_of(web), web.home.datastore, web.host, web.pool, [64 << 20])
-        own.definition.extra["disk.EnableUUID"] = "TRUE"
-        own.updated("config")
+        add_proxy_vm(lab)
         yield rig
 
 
 def settings(proxy: Proxy, mode: str = "hotadd", **values):
-    facts = proxy.lab.ready_facts()
-    return {
-        "TRANSPORT_MODE": mode, "SAN_DEVICES": facts["san_devices"], "HOTADD_PROXY": facts["proxy"],
-        "HOTADD_DEVICES": facts["proxy_devices"], **values,
-    }  # fmt: skip
+    return {"TRANSPORT_MODE": mode, **hotadd_settings(proxy.lab), **values}
 
 
 def over_hotadd(proxy: Proxy, spec: str = "web01", **values) -> Outcome:
@@ -60,26 +53,12 @@ def reconcile(proxy: Proxy):
 
 
 def assert_detached(proxy: Proxy) -> None:
-    own = proxy.vm("proxy01")
-    assert len(own.definition.disks) == 1
-    assert own.definition.extra == {"disk.EnableUUID": "TRUE"}
-    links = Path(str(proxy.lab.ready_facts()["proxy_devices"]))
-    assert not links.exists() or list(links.iterdir()) == []
+    assert attached(proxy.lab) == []
 
 
 @pytest.fixture
 def reconfigurations(monkeypatch):
-    """The bodies of all ReconfigVM_Task calls, as they came over the wire."""
-    bodies: list[bytes] = []
-    decode = soap.wire.decode
-
-    def spy(body, dialect):
-        if b"ReconfigVM_Task" in body:
-            bodies.append(body)
-        return decode(body, dialect)
-
-    monkeypatch.setattr(soap.wire, "decode", spy)
-    return bodies
+    return watch_wire(monkeypatch, b"ReconfigVM_Task")
 
 
 def test_a_running_vm_over_hotadd_is_what_the_snapshot_froze(hotadd, reconfigurations):

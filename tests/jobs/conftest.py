@@ -5,7 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.jobs.request import Act
 from engine.lab import Lab
 from engine.lab.faults import Rule
 from engine.lab.vm import VM
+from tests.proxy_vm import add_proxy_vm, hotadd_settings
 
 ROOT = Path(__file__).parents[2]
 _WITHIN = 60.0
@@ -41,6 +43,7 @@ class Rig:
     root: Path
     config: Path
     password_file: Path
+    options: dict[str, Any] = field(default_factory=dict)
 
     def settings(self, **values: Any) -> Settings:
         basics = {
@@ -54,7 +57,7 @@ class Rig:
             "KEEP_FREE": "0",
             "HTTP_TIMEOUT": "3600",
         }
-        return Settings.of(**{**basics, **values})
+        return Settings.of(**{**basics, **self.options, **values})
 
     def start(self, *specs: str, parallel: int = 1, **values: Any) -> Job:
         return supervisor.start(Act.BACKUP, specs or ("name:web01",), self.settings(**values), parallel=parallel)
@@ -89,9 +92,24 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    with _rig(tmp_path, monkeypatch) as rig:
+        yield rig
+
+
+@pytest.fixture
+def device_rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
+    """With LUNs and a proxy VM, for `san` and `hotadd`."""
+    with _rig(tmp_path, monkeypatch, luns=True) as rig:
+        add_proxy_vm(rig.lab)
+        rig.options = hotadd_settings(rig.lab)
+        yield rig
+
+
+@contextmanager
+def _rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, luns: bool = False) -> Iterator[Rig]:
     monkeypatch.setenv("VCB_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("COLUMNS", raising=False)
-    with Lab.start(tmp_path / "lab", seed="small", guest=False) as lab:
+    with Lab.start(tmp_path / "lab", seed="small", guest=False, luns=luns) as lab:
         password, root, config = tmp_path / "password", tmp_path / "root", tmp_path / "vcb.toml"
         password.write_text(lab.password)
         password.chmod(0o600)

@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 from collections import Counter
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -13,9 +13,11 @@ from engine.points.mount_point import Marker, create
 from engine.vsphere.snapshots import OwnershipToken
 from tests.jobs.conftest import Rig
 from tests.jobs.killing import kill_after, seconds_of_a_backup
+from tests.proxy_vm import attached
 from tui.cli.app import main
 
-TRANSPORTS = ("nbd", "nbdssl", "https")
+TRANSPORTS = {"nbd": 3, "nbdssl": 3, "https": 3, "san": 1, "hotadd": 1}
+"""How many kills the quick test has for each."""
 _LEASE_TIMEOUT = 2.0
 """Seconds: what ends a lease whose job died before it could write down which one it is."""
 
@@ -31,7 +33,7 @@ class Scene:
         other = OwnershipToken("job-of-another", "another-proxy", "another-vcenter", db.id)
         db.take_snapshot("_VCB-BACKUP_", other.to_description())
         db.take_snapshot("_VCB-BACKUP_", "made by hand")
-        web.take_snapshot("before the upgrade", "an admin's")
+        (db if transport == "san" else web).take_snapshot("before the upgrade", "an admin's")  # san reads no delta
         marker = Marker(
             job="job-of-another", proxy="another-proxy", vcenter="another-vcenter", vm=db.id, vm_name="db01",
             snapshot_policy="automatic", contents=["scsi0-0.vmdk"],
@@ -41,16 +43,17 @@ class Scene:
         (rig.root / "notes.txt").write_text("an admin's")
         self.before = self.everything()
 
-    def everything(self) -> tuple[list[str], list[str], list[str]]:
-        """What a backup can leave: snapshots, leases, and files outside of the finished points."""
+    def everything(self) -> tuple[list[str], ...]:
+        """What a backup can leave: snapshots, leases, files outside of the finished points, and attached disks."""
         root, vsphere = self.rig.root, self.rig.lab.vsphere
         files = [str(path.relative_to(root)) for path in root.rglob("*") if "points" not in path.parts]
         snapshots = [f"{snapshot.name} {snapshot.description}" for snapshot in self.rig.snapshots]
-        return sorted(snapshots), [vm.name for vm in self.rig.machines if vsphere.leases.of(vm)], sorted(files)
+        leases = [vm.name for vm in self.rig.machines if vsphere.leases.of(vm)]
+        return sorted(snapshots), leases, sorted(files), attached(self.rig.lab) if self.rig.options else []
 
     def left(self) -> set[str]:
         """The kinds of things that are there and were not before."""
-        kinds = ("snapshot", "lease", "files")
+        kinds = ("snapshot", "lease", "files", "attached disk")
         return {kind for kind, now, then in zip(kinds, self.everything(), self.before, strict=True) if now != then}
 
     def forget_points(self) -> None:
@@ -78,23 +81,27 @@ def survive(rig: Rig, transport: str, kills: int, capsys: pytest.CaptureFixture[
 
 
 @pytest.fixture
-def config(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("VCB_CONFIG", str(rig.config))
-    return rig.config
+def rig_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Rig]:
+    def make(transport: str) -> Rig:
+        rig = request.getfixturevalue("device_rig" if transport in ("san", "hotadd") else "rig")
+        monkeypatch.setenv("VCB_CONFIG", str(rig.config))
+        return rig
+
+    return make
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_whatever_a_killed_backup_leaves_is_taken_away(
-    rig: Rig, config: Path, transport: str, capsys: pytest.CaptureFixture[str]
+    rig_of: Callable[[str], Rig], transport: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    survive(rig, transport, 3, capsys)
+    survive(rig_of(transport), transport, TRANSPORTS[transport], capsys)
 
 
 @pytest.mark.endurance
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_two_hundred_times(rig: Rig, config: Path, transport: str, capsys: pytest.CaptureFixture[str]) -> None:
-    counts = survive(rig, transport, int(os.environ.get("VCB_KILLS", "200")), capsys)
+def test_two_hundred_times(rig_of: Callable[[str], Rig], transport: str, capsys: pytest.CaptureFixture[str]) -> None:
+    counts = survive(rig_of(transport), transport, int(os.environ.get("VCB_KILLS", "200")), capsys)
     with capsys.disabled():
         print(f"\n{transport}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
     assert counts["snapshot"]

@@ -14,6 +14,7 @@ from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.errors import Cancelled, CleanupError, LoginError, TrustError, VcbError
 from engine.events import ResultState
+from engine.flow.attachments import settled_proxies
 from engine.flow.job import Prompt, open_session
 from engine.flow.ledger import Kind
 from engine.flow.locks import vm_lock
@@ -202,6 +203,7 @@ class Reconcile:
         for vm in sorted(waiting - {""}):
             for kind in _SNAPSHOT_TASKS:
                 tasks.await_running(scene.session, vm, scene.report, kind=kind)
+        settled_proxies(scene.session, scene.settings, scene.state, scene.report)
 
 
 @contextmanager
