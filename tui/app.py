@@ -100,6 +100,7 @@ class VcbApp(Acts, Offers, KeysInOrder[None], LineApp[None]):
             [*self.offered(), *MainScreen.offered(), *(command for pane in panes for command in pane.offered())]
         )
         self.parting = ""
+        self.way_back = "vcb jobs lists them, vcb shows them again"
         """What is said on the terminal once the console has left it."""
         self._saving: Timer | None = None
 
@@ -137,7 +138,7 @@ class VcbApp(Acts, Offers, KeysInOrder[None], LineApp[None]):
         running = self.status.running
         if running:
             jobs = "The job that runs goes" if running == 1 else f"{running} jobs that run go"
-            self.parting = f"{jobs} on. vcb jobs lists them, vcb shows them again."
+            self.parting = f"{jobs} on. {self.way_back}."
         self.write_state()
         self.exit()
 

@@ -18,9 +18,10 @@ def on_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
-def console(file: Path | None = None) -> int:
+def console(file: Path | None = None, *, way_back: str = "") -> int:
     """Runs the console until the operator leaves it, on `file` or the one that a command would take. A configuration
-    with mistakes is no hindrance: the console is where they are corrected."""
+    with mistakes is no hindrance: the console is where they are corrected. `way_back` tells how to see running jobs
+    again where plain `vcb` does not show them."""
     file = file or default_file(os.environ)
     settings = settings_of(open_document(file), os.environ) if file else Settings.of()
     profile = terminal.profile(os.environ)
@@ -29,6 +30,7 @@ def console(file: Path | None = None) -> int:
 
     themes = platformdirs.user_config_path("vcb") / "themes"
     app = VcbApp(settings, file, profile=profile, directory=StateDirectory.default().root, themes=themes)
+    app.way_back = way_back or app.way_back
     app.run()
     if app.parting:
         print(app.parting)

@@ -20,7 +20,7 @@ from tui.cli import demo_proxy
 from tui.cli.console_command import console, on_a_terminal
 from tui.cli.flags import JsonFlag
 from tui.cli.job_commands import run_jobs
-from tui.cli.lab_keeper import kept_lab
+from tui.cli.lab_keeper import jobs_run, kept_lab
 from tui.cli.lab_process import LabProcess
 from tui.cli.screen import Screen
 
@@ -67,7 +67,9 @@ def demo(
             code = _headless(screen, wanted.but(BACKUPROOT=directory / "backup"), directory)
         else:
             code = _console(directory)
-    screen.line(f"All of this can go: rm -r {directory}", "dim")
+        busy = jobs_run()
+    when = "When they have ended, all" if busy else "All"
+    screen.line(f"{when} of this can go: rm -r {directory}", "dim")
     return code
 
 
@@ -75,7 +77,7 @@ def _console(directory: Path) -> int:
     with kept_lab(directory) as connection:
         file = demo_proxy.configuration(directory, connection)
         demo_proxy.past(file)
-        return console(file)
+        return console(file, way_back=f"vcb demo --keep {directory} shows them again")
 
 
 def _headless(screen: Screen, settings: Settings, directory: Path) -> int:

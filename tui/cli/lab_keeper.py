@@ -81,7 +81,7 @@ def keep(directory: Path) -> int:
             sys.stdout.write("ready\n")
             sys.stdout.flush()
             while not stopped.wait(_LOOK_EVERY):
-                if _jobs_run():
+                if jobs_run():
                     continue
                 try:
                     fcntl.flock(consoles, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +91,8 @@ def keep(directory: Path) -> int:
     return 0
 
 
-def _jobs_run() -> bool:
+def jobs_run() -> bool:
+    """Whether a job of this state directory is at work."""
     from engine.jobs import supervisor  # noqa: PLC0415 - the consoles that start a keeper have no need of it
 
     return any(job.alive for job in supervisor.jobs())

@@ -111,12 +111,12 @@ class JobTable(Widget, can_focus=False):
 
     @property
     def _widths(self) -> tuple[int, ...]:
-        """Of the columns; on a narrow terminal states are cut short, their sign stays."""
-        wide = self.size.width >= 100
-        return (25 if wide else 14, 14, 11, 8, 18 if wide else 12, 13, 13)
+        """Of the columns; on a narrow terminal states are cut short, their sign stays, and what was read is left out
+        for what was left behind."""
+        return (25, 14, 11, 8, 18, 13, 13) if self.size.width >= 100 else (13, 11, 9, 8, 13, 0, 12)
 
     def _laid_out(self, cells: tuple[str, ...]) -> str:
-        return " ".join(fit(cell, width) for cell, width in zip(cells, self._widths, strict=True))
+        return " ".join(fit(cell, width) for cell, width in zip(cells, self._widths, strict=True) if width)
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"table--{name}", partial=True)
