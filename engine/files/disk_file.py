@@ -1,5 +1,6 @@
 """A disk as the file object that libyal's readers take, with a cache of blocks."""
 
+import struct
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from engine.extents import DiskSource
 BLOCK = 256 << 10
 """Four grains: what is decompressed at once."""
 _BLOCKS = 128
+_REFUSALS = (OSError, MemoryError, ValueError, ArithmeticError, RuntimeError, SystemError, TypeError, struct.error)
+"""What a reader raises, or makes us raise: it gives None for a value that a damaged record does not have."""
 
 
 class DiskFile:
@@ -68,7 +71,7 @@ class DiskFile:
         self.failure = None
         try:
             yield
-        except (OSError, MemoryError, ValueError, OverflowError, RuntimeError, SystemError) as error:
+        except _REFUSALS as error:
             if self.failure is not None:
                 raise self.failure from None
             raise ImageError(

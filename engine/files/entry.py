@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
 from engine.extents import Extent
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Kind(StrEnum):
@@ -41,6 +44,29 @@ class Entry:
     """What of it is not in this form, as a sentence."""
     handle: Any = None
     """The reader's own."""
+
+    @property
+    def moment(self) -> datetime:
+        """When it was modified; the epoch for a time beyond all calendars."""
+        try:
+            return _EPOCH + timedelta(microseconds=self.modified // 1000)
+        except OverflowError:
+            return _EPOCH
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind.value,
+            "size": self.size,
+            "mode": f"{self.mode:04o}",
+            "owner": self.owner,
+            "group": self.group,
+            "links": self.links,
+            "modified": self.moment.isoformat(),
+            "target": self.target,
+            "unreadable": self.unreadable,
+            "remark": self.remark,
+        }
 
 
 class FileSystem(Protocol):

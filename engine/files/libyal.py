@@ -82,11 +82,11 @@ class LibyalVolume:
 
     def data(self, file: Entry) -> Sequence[Extent]:
         whole = [Extent(0, file.size)] if file.size else []
-        if not whole or not self._tells_holes(file):
-            return whole
         found: list[Extent] = []
         at = 0
         with self._file.reading(f"The map of the file {file.name!r}"):
+            if not whole or not self._tells_holes(file):
+                return whole
             count = file.handle.get_number_of_extents()
             if not count or count > _MOST_EXTENTS:
                 return whole

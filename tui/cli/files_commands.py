@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from engine.cancel import CancelToken
-from engine.errors import ConfigError, VcbError
-from engine.events import ResultState
+from engine.errors import ConfigError
 from engine.reporter import Reporter
-from tui.cli import render
 from tui.cli.flags import Common, JsonFlag, unchecked_settings
 from tui.cli.interrupt import run_cancellable
 from tui.cli.job_commands import watched
@@ -65,9 +63,20 @@ def ls(
     """
     screen, settings = Screen(as_json=json), unchecked_settings(common)
 
+    from engine.files.listing import list_files, list_volumes  # noqa: PLC0415 - the image code only where it is used
+    from tui.cli import files_view  # noqa: PLC0415
+
     def work(cancel: CancelToken) -> int:
         with _volumes(settings, point, disk) as volumes:
-            return (_list_files if path.strip("/") else _list_volumes)(screen, volumes, path, long, cancel)
+            if path.strip("/"):
+                found = list_files(volumes, path, cancel)
+                screen.show(files_view.entry_lines(found.entries, long=long))
+                screen.show(files_view.entry_remarks(found, screen.width))
+            else:
+                found = list_volumes(volumes, cancel)
+                screen.show(files_view.volumes_table(found, screen.width))
+        screen.result(found.to_json())
+        return found.state.exit_code
 
     return run_cancellable(work, screen.line)
 
@@ -88,7 +97,7 @@ def get(
     yours, so setuid and setgid are dropped; tar keeps both. Exit code: 0 all came, 3 all but what is told, 1 failure.
     """
     screen, settings = Screen(as_json=json), unchecked_settings(common)
-    from engine.files.extract import take_out  # noqa: PLC0415 - the image code only where it is used
+    from engine.files.extract import take_out  # noqa: PLC0415
     from engine.files.point_volumes import entry_at  # noqa: PLC0415
     from tui.cli import files_view  # noqa: PLC0415
 
@@ -140,63 +149,6 @@ def _volumes(settings: "Settings", point: str, disks: tuple[str, ...]) -> "Itera
     require_disks(found)
     with PointVolumes(found, chosen_disks(found, disks)) as volumes:
         yield volumes
-
-
-def _list_volumes(screen: Screen, volumes: "PointVolumes", _: str, __: bool, cancel: CancelToken) -> int:
-    from tui.cli import files_view  # noqa: PLC0415
-
-    rows = [files_view.volume_row(volume, cancel) for volume in volumes.volumes]
-    damaged = [row for row in rows if row["error"]]
-    findings = [text for disk in volumes.disks for text in disk.findings] + volumes.findings
-    state = ResultState.EXCEPTIONS if damaged or findings else ResultState.SUCCESS
-    screen.show(files_view.volumes_table(volumes, rows, screen.width))
-    screen.result(
-        {
-            "result": state.value,
-            "exit_code": state.exit_code,
-            "disks": [files_view.disk_row(disk) for disk in volumes.disks],
-            "volumes": rows,
-            "findings": findings,
-        }
-    )
-    return state.exit_code
-
-
-def _list_files(screen: Screen, volumes: "PointVolumes", path: str, long: bool, cancel: CancelToken) -> int:
-    from engine.files.entry import Kind  # noqa: PLC0415
-    from engine.files.point_volumes import entry_at  # noqa: PLC0415
-    from tui.cli import files_view  # noqa: PLC0415
-
-    volume, names = volumes.find(path)
-    system = volume.open(cancel)
-    entry = entry_at(system, names)
-    found, error = [entry], None
-    if entry.kind is Kind.DIRECTORY:
-        found = []
-        try:
-            found.extend(system.children(entry))
-        except VcbError as damage:
-            if not found:
-                raise
-            error = damage
-    found.sort(key=lambda each: each.name)
-    troubled = [each for each in found if each.unreadable or each.remark]
-    state = ResultState.EXCEPTIONS if error or any(each.unreadable for each in troubled) else ResultState.SUCCESS
-    screen.show(files_view.entry_lines(found, long=long))
-    screen.show(files_view.entry_remarks(troubled, system.remarks))
-    screen.show(render.failure(error.to_json() if error else None, screen.width))
-    screen.result(
-        {
-            "result": state.value,
-            "exit_code": state.exit_code,
-            "volume": volume.name,
-            "path": "/".join(names),
-            "entries": [files_view.entry_row(each) for each in found],
-            "remarks": list(system.remarks),
-            "error": error.to_json() if error else None,
-        }
-    )
-    return state.exit_code
 
 
 files.command(ls, name="ls", sort_key=0)
