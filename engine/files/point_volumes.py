@@ -95,6 +95,9 @@ class PointVolumes:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._open.close()
 
     def find(self, path: str) -> tuple[Volume, tuple[str, ...]]:

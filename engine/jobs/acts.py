@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.cancel import CancelToken
-from engine.errors import PolicyError, VcbError
+from engine.errors import ConfigError, PolicyError, VcbError
 from engine.events import Result, ResultState, Stage
-from engine.jobs.orders import ReconcileOrder, RestoreOrder, RestoreTo, RetainOrder, VerifyOrder
+from engine.jobs.orders import FilesOrder, ReconcileOrder, RestoreOrder, RestoreTo, RetainOrder, VerifyOrder
 from engine.jobs.request import Act, Request
 from engine.loglevel import LogLevel
 from engine.points.mount_point import backuproot
@@ -157,6 +157,30 @@ def _doctor(part: Part) -> None:
     part.end(state, f"{errors} errors, {warnings} warnings.", checks=rows)
 
 
+def _files(part: Part) -> None:
+    from engine.files.extract import take_out  # noqa: PLC0415
+    from engine.files.point_volumes import PointVolumes, entry_at  # noqa: PLC0415
+    from engine.points.restore_files import chosen_disks, find_point, require_disks  # noqa: PLC0415
+
+    if not isinstance(order := part.request.order, FilesOrder):
+        raise ConfigError("The job does not say which files it is to take out.")
+    point = find_point(part.subject, part.request.settings.BACKUPROOT)
+    require_disks(point)
+    with PointVolumes(point, chosen_disks(point, ())) as volumes, part.report.stage(Stage.RESTORE) as report:
+        volume, names = volumes.find(order.path)
+        system = volume.open(part.cancel)
+        start = entry_at(system, names)
+        target = Path(order.target)
+        taken = take_out(system, start, target, volume=volume, report=report, cancel=part.cancel)
+        for path, text in taken.troubles.told:
+            report.warning(f"{path}: {text}")
+        for path, text in taken.skipped.told:
+            report.log(LogLevel.STAGE, f"{path}: left out, a {text}")
+        for text in taken.remarks:
+            report.log(LogLevel.STAGE, text)
+    part.end(taken.state, taken.sentence, target=str(target), bytes_read=taken.read)
+
+
 def _state_of(errors: Sequence[VcbError], some: bool) -> ResultState:
     if not errors:
         return ResultState.SUCCESS
@@ -172,4 +196,5 @@ ACTS: dict[Act, Callable[[Part], None]] = {
     Act.RETAIN: _retain,
     Act.RECONCILE: _reconcile,
     Act.DOCTOR: _doctor,
+    Act.FILES: _files,
 }

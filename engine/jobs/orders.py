@@ -45,4 +45,11 @@ class ReconcileOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clean: tuple[str, ...] = ()
 
 
-Order = VerifyOrder | RestoreOrder | RetainOrder | ReconcileOrder
+class FilesOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`path` in the point as `vcb files` takes it; `target`: the directory to take it out into."""
+
+    path: str
+    target: str
+
+
+Order = VerifyOrder | RestoreOrder | RetainOrder | ReconcileOrder | FilesOrder

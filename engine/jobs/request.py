@@ -18,7 +18,7 @@ import tomli_w
 from engine.config.options import Settings
 from engine.errors import ConfigError
 from engine.jobs import plain_settings
-from engine.jobs.orders import Order, ReconcileOrder, RestoreOrder, RetainOrder, VerifyOrder
+from engine.jobs.orders import FilesOrder, Order, ReconcileOrder, RestoreOrder, RetainOrder, VerifyOrder
 
 FILE_NAME = "job.toml"
 
@@ -34,6 +34,7 @@ class Act(StrEnum):
     RETAIN = "retain"
     RECONCILE = "reconcile"
     DOCTOR = "doctor"
+    FILES = "files"
 
 
 ORDERS: dict[Act, type[Order]] = {
@@ -41,14 +42,16 @@ ORDERS: dict[Act, type[Order]] = {
     Act.RESTORE: RestoreOrder,
     Act.RETAIN: RetainOrder,
     Act.RECONCILE: ReconcileOrder,
+    Act.FILES: FilesOrder,
 }
 """The acts that want to know more than their subjects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One job. `subjects` are VM specifications (backup, mount), mount points (unmount), points (verify, restore), or
-    one word for what the act looks at (retain, reconcile, doctor); each is one part of the job, numbered from 1.
+    """One job. `subjects` are VM specifications (backup, mount), mount points (unmount), points (verify, restore,
+    files), or one word for what the act looks at (retain, reconcile, doctor); each is one part of the job, numbered
+    from 1.
 
     `order` is of the act's type in ORDERS, None for an act without. `parallel` parts run at once. `names` are what the
     operator knows the subjects by, in their order, when they are given by another word (moref:vm-7); empty without any.

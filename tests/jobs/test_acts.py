@@ -10,9 +10,11 @@ from engine.errors import ConfigError
 from engine.events import Result
 from engine.jobs import supervisor
 from engine.jobs.job import Job
-from engine.jobs.orders import ReconcileOrder, RestoreOrder, RestoreTo, RetainOrder, VerifyOrder
+from engine.jobs.orders import FilesOrder, ReconcileOrder, RestoreOrder, RestoreTo, RetainOrder, VerifyOrder
 from engine.jobs.request import ORDERS, Act, Request, read_request
 from engine.points.proof import Depth
+from tests.drill.made import point_of
+from tests.files import made
 from tests.jobs.conftest import Rig, until
 
 
@@ -60,6 +62,7 @@ def test_verify_restore_retain_and_reconcile_run_in_workers(rig: Rig, tmp_path: 
         (Act.RESTORE, RestoreOrder(RestoreTo.VM_DISK, "name:db01", ("scsi0:1",))),
         (Act.RETAIN, RetainOrder(("/a", "/b"))),
         (Act.RECONCILE, ReconcileOrder(("snapshot snapshot-7",))),
+        (Act.FILES, FilesOrder("scsi0:0/1/etc", "/out")),
     ],
 )
 def test_an_order_comes_back_as_it_was_given(tmp_path: Path, act: Act, order: Any) -> None:
@@ -78,3 +81,18 @@ def test_an_order_of_another_shape_is_refused(tmp_path: Path, act: str, order: s
     path.write_text(path.read_text().replace('act = "backup"', f'act = "{act}"') + f"\n[order]\n{order}\n")
     with pytest.raises(ConfigError, match="not the request of a job"):
         read_request(tmp_path)
+
+
+def test_files_are_taken_out_by_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VCB_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / "root").mkdir()
+    source = made.tree(tmp_path / "source")
+    point = point_of(tmp_path / "root", 1, made.ext4(tmp_path / "volume", source))
+    settings = Settings.of(BACKUPROOT=tmp_path / "root")
+    order = FilesOrder("0/deep", str(tmp_path / "out"))
+    done = run(Act.FILES, str(point), settings, order)
+    assert (done.state, done.sentence) == ("success", "21 files, 3 directories."), done
+    assert made.seen(tmp_path / "out" / "deep") == made.seen(source / "deep")
+    again = run(Act.FILES, str(point), settings, order)
+    assert again.state == "failure"
+    assert "nothing is overwritten" in again.sentence

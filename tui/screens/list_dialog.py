@@ -79,7 +79,7 @@ class ListDialog(CommandDialog[str]):
         self.run_worker(work, thread=True, exclusive=True, group="list-dialog")
 
     def _show(self, found: Sequence[Any], trouble: str) -> None:
-        if not self.is_mounted:
+        if not self.is_running:  # closed meanwhile
             return
         self.found = found
         listed = self.query_one(ChoiceList)

@@ -32,6 +32,8 @@ class PointsScreen(ListDialog):
                 footer="Verify"),
         Command("points.restore", "Restore", "As files, as a new VM, over the VM's own disks, or as one more disk of a "
                 "VM.", ("r", "enter"), footer="Restore"),
+        Command("points.files", "Files", "What is inside the point's disks: goes through directories, and takes files "
+                "out.", ("f",), footer="Files"),
         Command("points.retain", "Clear out", "Shows which points of this VM the KEEP_ options would remove, and why; "
                 "removes them after a yes.", ("x",), footer="Clear out", danger=True),
         Command("points.serve", "Serve over NBD", "Copies the command that serves the point's disks read-only over "
@@ -85,7 +87,10 @@ class PointsScreen(ListDialog):
         return shlex.join(["vcb", "verify", "--depth", "grains", str(current.directory)])
 
     def why_not(self, command: Command) -> str:
-        if command.id in ("points.verify", "points.restore", "points.serve", "points.retain") and self.current is None:
+        if (
+            command.id in ("points.verify", "points.restore", "points.files", "points.serve", "points.retain")
+            and self.current is None
+        ):
             return "There is no restore point here." if self.found is not None else "The points are being read."
         return super().why_not(command)
 
@@ -114,6 +119,16 @@ class PointsScreen(ListDialog):
                 self.start(Act.RESTORE, str(point.directory), name=self.vm, order=order)
 
         self.app.push_screen(RestoreScreen(point), chosen)
+
+    def action_files(self) -> None:
+        from tui.screens.files import FilesScreen  # noqa: PLC0415
+
+        self.app.push_screen(FilesScreen(self.current, self.settings), self._followed)
+
+    def _followed(self, job: str | None) -> None:
+        """A job that was started from a dialog above is what this one answers with."""
+        if job:
+            self.dismiss(job)
 
     def action_serve(self) -> None:
         self.app.notify(self.app.copy(shlex.join(["vcb", "serve", str(self.current.directory)])), title="Serve")
