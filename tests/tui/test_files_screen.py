@@ -17,6 +17,7 @@ from tests.tui.test_acts import Started, app_with, on_points, started, until  # 
 from tui.screens.files import FilesScreen
 from tui.screens.points import PointsScreen
 from tui.screens.take_out import TakeOutScreen
+from tui.widgets.choice_list import ChoiceList
 
 
 @pytest.fixture
@@ -66,6 +67,9 @@ async def test_into_directories_and_back(root: Path, started: Started, size: tup
         assert "deep/" in titles(screen)
         assert "link@" in titles(screen)
         assert not any("\x1b" in title or "\n" in title for title in titles(screen))
+        listed = screen.query_one(ChoiceList)
+        wide = next(choice for choice in listed.choices if "日本" in choice.title)
+        assert listed._line(wide, -1).cell_length == listed.size.width
         await to(pilot, screen, "link")
         assert "to /etc" in str(screen.words)
         await pilot.press("enter")

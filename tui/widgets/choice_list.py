@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from textual import events
 from textual.content import Content
 from textual.message import Message
@@ -73,9 +74,9 @@ class ChoiceList(Offers, Widget, can_focus=True):
         return Content("\n").join([self._line(choice, self._top + row) for row, choice in enumerate(shown)])
 
     def _line(self, choice: Choice, place: int) -> Content:
-        room = max(1, self.size.width - len(choice.right) - 4)
-        title = choice.title if len(choice.title) <= room else choice.title[: room - 1] + "~"
-        gap = " " * (self.size.width - len(title) - len(choice.right) - 3)
+        room = max(1, self.size.width - cell_len(choice.right) - 4)
+        title = choice.title if cell_len(choice.title) <= room else set_cell_size(choice.title, room - 1) + "~"
+        gap = " " * (self.size.width - cell_len(title) - cell_len(choice.right) - 3)
         if place == self.cursor:
             line = Content(f" {title}{gap} {choice.right} ")
             return line.stylize(f"{self._cursor_style} $cursor-text on $cursor")
