@@ -6,6 +6,7 @@ from typing import Protocol
 
 from engine.errors import ConnectError, TransportError
 from engine.events import Fallback
+from engine.flow.encrypted_unsuitable import refuse
 from engine.flow.hotadd_sources import HotaddSources
 from engine.flow.incremental import DiskMethod
 from engine.flow.job_context import JobContext
@@ -83,6 +84,7 @@ def open_exporter(job: JobContext, plan: Plan, snapshot: Snapshot, report: Repor
 def _open(  # noqa: PLR0917
     mode: str, job: JobContext, plan: Plan, snapshot: Snapshot, frozen: dict[int, Disk], report: Reporter
 ) -> Exporter:
+    refuse(plan.vm, mode)
     opener = _OPENERS[mode]
     return with_retries(
         lambda: opener(job, plan, snapshot, frozen, report),

@@ -61,7 +61,8 @@ def check_vm(proxy: ProxyVm, vm: VirtualMachine) -> None:
     elif vm.encrypted and not proxy.vm.encrypted:
         reason = f"it is encrypted, and the proxy {proxy.vm.name} is not"
     if reason:
-        raise TransportError(f"{vm.name} can't be read over hotadd: {reason}.", hint=_INSTEAD)
+        hint = "It can be over nbdssl." if vm.encrypted else _INSTEAD
+        raise TransportError(f"{vm.name} can't be read over hotadd: {reason}.", hint=hint)
 
 
 def check_disk(proxy: ProxyVm, disk: Disk, datastore: Ref | None) -> None:

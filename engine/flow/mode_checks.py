@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from engine.config.options import Settings
 from engine.errors import TransportError
-from engine.flow import hotadd_unsuitable, san_unsuitable
+from engine.flow import encrypted_unsuitable, hotadd_unsuitable, san_unsuitable
 from engine.flow.attachments import own_vm
 from engine.flow.san_trust import SanTrusts
 from engine.state_directory import StateDirectory
@@ -19,6 +19,7 @@ from engine.vsphere.snapshots import SNAPSHOT_NAME
 def hindrance(session: Session, settings: Settings, state: StateDirectory, vm: VirtualMachine, mode: str) -> str:
     """Why the mode can't carry the VM's disks; "" when nothing is known against it. Privileges are another matter."""
     try:
+        encrypted_unsuitable.refuse(vm, mode)
         if mode == "san":
             _san(session, settings, state, vm)
         elif mode == "hotadd":

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 from engine.config.rules import check_rules, require_runnable
 from engine.errors import PolicyError, PrivilegeError, TargetFull, TransportError, VcbError
-from engine.flow import change_tracking
+from engine.flow import change_tracking, encrypted_unsuitable
 from engine.flow.attachments import own_vm
 from engine.flow.hotadd_unsuitable import check
 from engine.flow.incremental import Methods, require_allowed
@@ -50,6 +50,7 @@ def make_plan(job: JobContext, moref: str, *, mounted: bool = False) -> Plan:
         PlannedDisk(disk, disk.skip) for disk in vm.disks
     )
     disks = _with_methods(job, vm, disks, obstacles, mounted=mounted)
+    obstacles.guard(lambda: _check_encryption(job, vm))
     obstacles.guard(lambda: _check_san(job, vm, disks))
     obstacles.guard(lambda: _check_hotadd(job, vm, disks))
     nothing_to_do = bool(disks) and all(planned.skip for planned in disks)
@@ -111,6 +112,11 @@ class _Obstacles:
         except VcbError as error:
             self.first = self.first or error
             return None
+
+
+def _check_encryption(job: JobContext, vm: VirtualMachine) -> None:
+    if not job.settings.TRANSPORT_FALLBACK:
+        encrypted_unsuitable.refuse(vm, job.settings.TRANSPORT_MODE)
 
 
 def _check_san(job: JobContext, vm: VirtualMachine, disks: tuple[PlannedDisk, ...]) -> None:

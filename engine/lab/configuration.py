@@ -43,6 +43,7 @@ def config_info(
             instanceUuid=vm.instance_uuid,
             template=definition.template,
             ftInfo=_fault_tolerance(vm) if definition.fault_tolerant else None,
+            keyId=vim.encryption.CryptoKeyId(keyId=vm.uuid) if definition.encrypted else None,
             changeVersion=str(vm.stamp),
             modified=vm.modified,
             changeTrackingEnabled=definition.change_tracking,

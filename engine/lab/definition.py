@@ -60,6 +60,7 @@ class Definition:
     change_tracking: bool = False
     template: bool = False
     fault_tolerant: bool = False
+    encrypted: bool = False
     extra: dict[str, str] = field(default_factory=dict)
     controllers: list[Controller] = field(default_factory=list)
     disks: list[DiskSlot] = field(default_factory=list)

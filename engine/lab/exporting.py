@@ -19,12 +19,14 @@ FILE_TYPE = "application/octet-stream"
 def export(ctx: Any, vm: Any, snapshot: Any = None) -> Any:
     """Lease on a VM that is powered off, or on what a snapshot froze; its reference.
 
-    Raises NotSupported for a template, InvalidState for a VM that is fault tolerant or not connected, InvalidPowerState
-    for a running one without a snapshot, TaskInProgress while a task or another lease holds the VM.
+    Raises NotSupported for a template or an encrypted VM, InvalidState for one that is fault tolerant or not connected,
+    InvalidPowerState for a running one without a snapshot, TaskInProgress while a task or another lease holds the VM.
     """
     runtime = vm.value("runtime")
     if vm.value("config.template"):
         raise vmodl.fault.NotSupported(msg="A template has to be converted to a virtual machine first.")
+    if vm.value("config.keyId"):
+        raise vmodl.fault.NotSupported(msg="Export of an encrypted virtual machine is not supported.")
     if runtime.connectionState != "connected" or (runtime.faultToleranceState or "notConfigured") != "notConfigured":
         raise vim.fault.InvalidState(msg="The operation is not allowed in the current state.")
     if snapshot is None and runtime.powerState != "poweredOff":

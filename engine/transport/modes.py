@@ -46,7 +46,7 @@ _TABLE = (
         "data is not.",
         needs="TCP 902 open from the proxy to every ESXi host, and 443 to vCenter",
         privileges=_NFC_PRIVILEGES,
-        limits=_NFC_LIMITS,
+        limits=(*_NFC_LIMITS, "not encrypted VMs"),
     ),
     Mode(
         name="nbdssl",
@@ -62,11 +62,13 @@ _TABLE = (
         encrypted=False,
         random_access=True,
         meaning="The disks are attached to the proxy, itself a VM, and read there as local block devices.",
-        needs="a proxy VM in the same datacenter whose host sees the datastore",
+        needs="a proxy VM in the same datacenter whose host sees the datastore; with TCP 902 from it to the ESXi hosts only "
+        "what is in use is read",
         privileges=(
             "VirtualMachine.Config.AddExistingDisk",
             "VirtualMachine.Config.RemoveDisk",
             "VirtualMachine.Config.AdvancedConfig",
+            *_NFC_PRIVILEGES,
         ),
         limits=(
             "60 SCSI disks a proxy, and no disk larger than the proxy's datastore allows",
@@ -83,6 +85,7 @@ _TABLE = (
         privileges=("VApp.Export",),
         limits=(
             "always the whole disk, so no incremental points",
+            "not encrypted VMs",
             "while it runs, the VM cannot be powered on, moved or deleted",
             "a dropped connection starts the disk again",
         ),
