@@ -62,8 +62,8 @@ _TABLE = (
         encrypted=False,
         random_access=True,
         meaning="The disks are attached to the proxy, itself a VM, and read there as local block devices.",
-        needs="a proxy VM in the same datacenter whose host sees the datastore; with TCP 902 from it to the ESXi hosts only "
-        "what is in use is read",
+        needs="a proxy VM in the same datacenter whose host sees the datastore; only with TCP 902 from it to the ESXi "
+        "hosts is no more read than what is in use",
         privileges=(
             "VirtualMachine.Config.AddExistingDisk",
             "VirtualMachine.Config.RemoveDisk",
