@@ -18,6 +18,7 @@ from engine.config.options import Settings
 from engine.config.secrets import child_environment
 from engine.errors import ConfigError, LoginError, TrustError, VcbError
 from engine.jobs import plain_settings
+from engine.process_privacy import keep_memory_private
 from engine.reporter import silent
 from engine.secret import redact
 
@@ -127,6 +128,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m engine.jobs.connection_check")
     parser.add_argument("--password", type=int)
     arguments = parser.parse_args()
+    keep_memory_private()
     plain = plain_settings.from_plain(json.loads(sys.stdin.readline()))
     for step in steps(plain_settings.with_password(plain, arguments.password)):
         sys.stdout.write(json.dumps(step.to_json()) + "\n")

@@ -26,6 +26,7 @@ from engine.jobs import plain_settings
 from engine.jobs.inventory_follower import Follower
 from engine.jobs.inventory_rows import Asked, Planned, Trouble, Wire, asked, encode
 from engine.jobs.points_follower import PointsFollower
+from engine.process_privacy import keep_memory_private
 from engine.reporter import silent
 from engine.secret import redact
 from engine.state_directory import StateDirectory
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, signal.SIG_IGN)
     os.umask(0o077)
     os.chdir("/")
+    keep_memory_private()
     settings = plain_settings.from_plain(json.loads(sys.stdin.buffer.readline()))
     settings = plain_settings.with_password(settings, given.password)
     InventoryWorker(settings, sys.stdout.buffer).run(sys.stdin.buffer)

@@ -8,7 +8,6 @@ that it inherited is held: the kernel releases it, whatever happens.
 import argparse
 import os
 import queue
-import resource
 import signal
 import sys
 import threading
@@ -33,6 +32,7 @@ from engine.jobs.request import Request, read_request
 from engine.jobs.state import JobState, StateFile, worst
 from engine.loglevel import LogLevel
 from engine.process_identity import ProcessIdentity
+from engine.process_privacy import keep_memory_private
 from engine.reporter import Reporter, Volume
 from engine.secret import redact
 from engine.state_directory import StateDirectory, too_open
@@ -145,13 +145,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave_the_starter(directory: Path, lock: int) -> None:
-    """Nothing of the starter's stays: no hang-up, no working directory, no descriptor passed on, no core file."""
+    """Nothing of the starter's stays: no hang-up, no working directory, no descriptor passed on, no memory shown."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
     os.chdir("/")
     os.set_inheritable(lock, False)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    keep_memory_private()
     os.ftruncate(lock, 0)
     os.pwrite(lock, str(ProcessIdentity.mine()).encode(), 0)
 

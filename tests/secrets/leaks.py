@@ -86,11 +86,14 @@ class Watch:
 
     def _look_until_ended(self) -> None:
         while not self._ended.wait(0.01):
-            for pid in _family(self.pid):
+            for pid in family(self.pid):
                 self._look_at(pid)
 
     def _look_at(self, pid: int) -> None:
-        environ, command = _read(pid, "environ"), _read(pid, "cmdline")  # in this order: exec changes both at once
+        environ, command = (
+            read_proc(pid, "environ"),
+            read_proc(pid, "cmdline"),
+        )  # in this order: exec changes both at once
         program = command.replace(b"\0", b" ").decode(errors="replace")
         self.programs.add(program)
         for form in leaks(command, self.marker):
@@ -103,16 +106,18 @@ class Watch:
             self.told.add(("environ", program, form))
 
 
-def _family(pid: int) -> Iterator[int]:
+def family(pid: int) -> Iterator[int]:
+    """The process and its descendants."""
     yield pid
-    for child in _read(pid, f"task/{pid}/children").split():
-        yield from _family(int(child))
+    for child in read_proc(pid, f"task/{pid}/children").split():
+        yield from family(int(child))
 
 
-def _read(pid: int, name: str) -> bytes:
+def read_proc(pid: int, name: str) -> bytes:
+    """A file of /proc/PID; empty when the process has ended."""
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:  # it has ended
+    except OSError:
         return b""
 
 

@@ -6,10 +6,11 @@ connections. Its files, its output, and the arguments and environment of its pro
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from engine.lab import Lab
 from engine.lab.faults import Rule
 from engine.lab.vm import VM
-from tests.secrets.leaks import Watch, forms, leaking_files, leaks, wait_until
+from tests.secrets.leaks import Watch, family, forms, leaking_files, leaks, read_proc, wait_until
 from tests.secrets.terminal import ROOT, run_on_terminal
 from tui.cli.app import application
 
@@ -26,7 +27,9 @@ MARKER = "M4rk<&\"ü'é+/%zQ9~x"
 USER = "backup@vsphere.local"
 ENTRY = [sys.executable, "-m", "tui.cli.app"]
 WAYS = ("config.js", "toml", "password file", "environment", "systemd credential", "keyring")
-EACH_WAY = [way if way == "password file" else pytest.param(way, marks=pytest.mark.exhaustive) for way in WAYS]
+QUICK_WAY = "password file"
+EACH_WAY = [way if way == QUICK_WAY else pytest.param(way, marks=pytest.mark.exhaustive) for way in WAYS]
+UNCLOSED = f'PASSWORD="{MARKER}'
 NO_LOGIN = {"demo", "lab"}
 """Commands that run for long and know no vCenter; `demo` has a test of its own."""
 
@@ -188,6 +191,12 @@ def commands(proxy: Proxy) -> dict[str, list[str]]:
 NEEDS_LOGIN = ("inventory", "plan", "backup", "mount", "unmount", "config password")
 
 
+def share(names: Iterable[str], way: str) -> list[str]:
+    """All of them for the way of the quick run; for each other one its share, so that no product is run."""
+    chosen = list(names)
+    return chosen if way == QUICK_WAY else chosen[WAYS.index(way) :: len(WAYS)]
+
+
 def test_the_search_finds_every_form(tmp_path: Path) -> None:
     assert len(forms(MARKER)) > 15
     for number, form in enumerate(forms(MARKER).values()):
@@ -210,8 +219,9 @@ def test_a_refused_login(given: Given, lab: Lab, way: str) -> None:
     proxy = given(way)
     quoting = f'cannot log in {USER} with "{MARKER}"'
     lab.faults.add(Rule("Login", fault="InvalidLogin", message=quoting, last=0))
-    for name, line in commands(proxy).items():
-        before = len(lab.faults.log)
+    lines = commands(proxy)
+    for name in dict.fromkeys(["backup", *share(lines, way)]):
+        before, line = len(lab.faults.log), lines[name]
         ran = proxy.run(line, stdin=MARKER)
         if name in NEEDS_LOGIN:
             assert ran.code == 1, ran.said
@@ -233,11 +243,12 @@ def test_a_login_that_works_and_a_server_that_does_not(given: Given, lab: Lab, w
     ran = proxy.run(lines["backup"])  # meets the cut connection
     assert ran.code in (0, 1, 3), ran.said
     lab.faults.clear()
-    for name in ("inventory", "plan", "mount"):
+    for name in share(("inventory", "plan", "mount"), way):
         ran = proxy.run(lines[name])
         assert ran.code in (0, 3), ran.said
-    mounted = next(entry for entry in (proxy.root / "root").iterdir() if entry.name.startswith("fullvm"))
-    assert proxy.run(["unmount", str(mounted), "--config", str(proxy.config)]).code == 0
+    if way == QUICK_WAY:
+        mounted = next(entry for entry in (proxy.root / "root").iterdir() if entry.name.startswith("fullvm"))
+        assert proxy.run(["unmount", str(mounted), "--config", str(proxy.config)]).code == 0
 
 
 _DEFECT = """
@@ -255,11 +266,11 @@ def test_a_defect_whose_traceback_quotes_the_password(given: Given, way: str) ->
     proxy.environ["PYTHONPATH"] = f"{proxy.root / 'defect'}:{ROOT}"  # for the processes that a command starts, too
     (proxy.root / "defect").mkdir()
     (proxy.root / "defect" / "sitecustomize.py").write_text(_DEFECT)
-    for name, line in commands(proxy).items():
-        if name in NEEDS_LOGIN:
-            ran = proxy.run(line, stdin=MARKER)
-            assert ran.code == 1, ran.said
-            assert "RuntimeError" in ran.said
+    lines = commands(proxy)
+    for name in share(NEEDS_LOGIN, way):
+        ran = proxy.run(lines[name], stdin=MARKER)
+        assert ran.code == 1, ran.said
+        assert "RuntimeError" in ran.said
 
 
 def test_a_password_that_somebody_types(given: Given, lab: Lab) -> None:
@@ -276,7 +287,7 @@ def test_a_password_that_somebody_types(given: Given, lab: Lab) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
-        f'PASSWORD="{MARKER}',
+        UNCLOSED,
         *(
             pytest.param(line, marks=pytest.mark.exhaustive)
             for line in (f"PASSWORD={MARKER}", f"PASSWORD=“{MARKER}”;", f'PASWORD="{MARKER}";')
@@ -285,11 +296,13 @@ def test_a_password_that_somebody_types(given: Given, lab: Lab) -> None:
     ids=["unclosed", "bare", "typographic", "misspelt"],
 )
 def test_a_mistake_in_the_line_of_the_password_does_not_show_it(given: Given, broken: str) -> None:
+    """The quick one by every command that reads the file; each other one by those that quote it."""
     proxy = given("config.js")
     text = proxy.config.read_text()
     proxy.config.write_text(text[: text.index("PASSWORD=")] + broken + "\n")
     for name, line in commands(proxy).items():
-        if name.startswith("config") or name == "inventory":
+        quoting = name in ("config check", "config show", "inventory")
+        if quoting or (broken == UNCLOSED and name.startswith("config")):
             proxy.run(line)
 
 
@@ -316,6 +329,30 @@ def test_a_crash_leaves_no_core_file(given: Given, lab: Lab) -> None:
     process.send_signal(signal.SIGABRT)
     assert process.wait(30) == -signal.SIGABRT
     assert not list((proxy.root / "cwd").iterdir())
+
+
+def test_a_worker_that_crashes_and_what_proc_shows_of_it(given: Given, lab: Lab) -> None:
+    """While it logs in, with a limit that would allow a core file."""
+    proxy = given("environment")
+    lab.faults.add(Rule("Login", action="delay", delay=60))
+    process = subprocess.Popen(
+        [*ENTRY, *commands(proxy)["backup"]], env=proxy.environ, cwd=proxy.root / "cwd", start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    wait_until(lambda: lab.faults.log)
+    (worker,) = (pid for pid in family(process.pid) if b"engine.jobs.worker" in read_proc(pid, "cmdline"))
+    assert leaks(read_proc(process.pid, "environ"), MARKER), "where it was put, it can be found"
+    for name in ("cmdline", "environ"):
+        assert read_proc(worker, name)
+        assert not leaks(read_proc(worker, name), MARKER)
+    before = set(Path("/").glob("core*"))
+    resource.prlimit(worker, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    os.kill(worker, signal.SIGABRT)
+    said = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, said
+    assert set(Path("/").glob("core*")) == before, "where the worker works"
+    assert not leaks(said, MARKER)
+    proxy.search()
 
 
 def test_a_password_in_an_argument_is_refused_and_not_repeated(given: Given) -> None:

@@ -1,6 +1,5 @@
 """What a process that knows a password must not leave behind when it dies."""
 
-import resource
 import sys
 import threading
 import traceback
@@ -8,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
+from engine.process_privacy import keep_memory_private
 from engine.secret import Secret, redact
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """While the block runs, a crash leaves no core file, and a thread's traceback shows no secret."""
-    _no_core_files()
+    """From here on a crash leaves no core file, and nobody but root looks into the process; while the block runs, a
+    thread's traceback shows no secret."""
+    keep_memory_private()
     before = threading.excepthook
     threading.excepthook = _thread_failed
     try:
@@ -39,8 +40,3 @@ def show_defect(error: BaseException) -> None:
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:
     if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
         show_defect(failure.exc_value)
-
-
-def _no_core_files() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
