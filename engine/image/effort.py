@@ -1,7 +1,7 @@
 """How hard an export compresses: fast while the cores are what holds it up, harder while they wait for something else.
 
 Every level is standard deflate in zlib's framing. The rule looks at the encoding cores only: what they leave idle is
-the time that a slow source or a slow target gives away.
+the time that a slow source or a slow target gives away. A level that makes the reading slower all the same is given up.
 """
 
 import zlib
@@ -16,6 +16,9 @@ WINDOW = 0.5
 RISE_BELOW = 0.7
 """A harder level is tried when the share it would need, as its cost foretells, stays below this."""
 FALL_ABOVE = 0.85
+KEPT = 0.93
+"""Of the source's rate before a harder level: less means that it is paid for in time. Threads that encode do not read,
+and a source that is slow because each answer takes long gives less to fewer readers, however idle the cores are."""
 QUIET_WINDOWS = 2
 """In a row, before a level is tried; doubled each time that one proved too hard, so that nothing swings."""
 _MOST_QUIET_WINDOWS = 64
@@ -53,7 +56,8 @@ class Effort:
         self._quiet = 0
         self._needed = QUIET_WINDOWS
         self._seen = ""
-        self._began: tuple[float, float] | None = None
+        self._began: tuple[float, float, int] | None = None
+        self._rate = self._rate_before = 0.0
 
     @property
     def level(self) -> Level:
@@ -63,24 +67,26 @@ class Effort:
         """The name of the level of a unit that has arrived."""
         self._seen = level
 
-    def observe(self, now: float, worked: float, cores: int) -> None:
-        """`now` and `worked` (core seconds spent encoding since the beginning) from one moment; call it often."""
+    def observe(self, now: float, worked: float, cores: int, read: int) -> None:
+        """`now`, `worked` (core seconds spent encoding) and `read` (bytes) from one moment; call it often."""
         if self._seen != self.level.name:
             self._began = None
             return
         if self._began is None:
-            self._began = now, worked
+            self._began = now, worked, read
         seconds = now - self._began[0]
         if seconds < WINDOW:
             return
         share = (worked - self._began[1]) / (seconds * cores)
-        self._began = now, worked
-        if share > FALL_ABOVE and self._at:
+        self._rate = (read - self._began[2]) / seconds
+        self._began = now, worked, read
+        if self._at and (share > FALL_ABOVE or self._rate < KEPT * self._rate_before):
             self._at -= 1
+            self._rate_before = 0.0
             self._quiet, self._needed = 0, min(2 * self._needed, _MOST_QUIET_WINDOWS)
         elif self._at + 1 < len(LEVELS) and share * LEVELS[self._at + 1].cost / self.level.cost < RISE_BELOW:
             self._quiet += 1
             if self._quiet >= self._needed:
-                self._at, self._quiet = self._at + 1, 0
+                self._at, self._quiet, self._rate_before = self._at + 1, 0, self._rate
         else:
             self._quiet = 0

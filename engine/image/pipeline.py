@@ -149,7 +149,7 @@ class _Clock:
         self._cancel.check()
         if self._crew is None:  # a sparse image's empty tables are being hashed
             return
-        self.effort.observe(time.perf_counter(), *self._crew.encoded)
+        self.effort.observe(time.perf_counter(), *self._crew.encoded, self._crew.read)
         if time.perf_counter() - self._told >= PROGRESS_INTERVAL:
             self.report()
 

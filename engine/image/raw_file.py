@@ -28,6 +28,8 @@ from engine.image.units import READ, AlignedBytes, pieces
 from engine.image.written import Progress
 
 _TICK = 0.1
+_WAITING = 2
+"""Threads beyond the cores: while some wait for the target, the cores inflate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def write_raw(
 ) -> RawFile:
     """Writes the new file `target` (mode 0600; one that exists is an error, never replaced) and fsyncs it.
 
-    Reads the extents, widened to grains; everything else becomes a hole. Memory: 2 MiB a thread, and `RawFile`'s.
+    Reads the extents, widened to grains; everything else becomes a hole. Memory: 2 MiB a thread and 4, and `RawFile`'s.
     Raises what the source raises, `TargetFull`, `TargetError`, `Cancelled`; the file is gone then and all threads
     have ended.
     """
@@ -72,7 +74,7 @@ def write_raw(
     try:
         file.resize(capacity)
         job = _Writing(source, file, wanted)
-        _run(job.work, threads or default_threads(), cancel, lambda: progress(job.state), job.stop)
+        _run(job.work, (threads or default_threads()) + _WAITING, cancel, lambda: progress(job.state), job.stop)
         file.finish(capacity)
     except BaseException:
         file.close()

@@ -1,6 +1,7 @@
 """What every benchmark shares: figures with targets, costs of processes, rounds that alternate between the sides."""
 
 import os
+import shutil
 import statistics
 import subprocess
 import time
@@ -39,10 +40,10 @@ class Cost:
     cpu: float
 
 
-def cost_of(command: Sequence[str | Path]) -> Cost:
+def cost_of(command: Sequence[str | Path], *, stderr: int | None = None) -> Cost:
     """Runs a program to its end, start-up included; raises CalledProcessError when it fails."""
     began = time.perf_counter()
-    process = subprocess.Popen([str(part) for part in command], cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([str(part) for part in command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=stderr)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -61,3 +62,26 @@ def alternating(rounds: int, sides: Mapping[str, Callable[[], Cost]]) -> dict[st
         name: Cost(statistics.median(c.wall for c in seen), statistics.median(c.cpu for c in seen))
         for name, seen in costs.items()
     }
+
+
+def fresh(targets: Sequence[Path], commands: Sequence[Sequence[str | Path]]) -> Cost:
+    """The commands' cost together, none of it for throwing away what an earlier round left."""
+    for target in targets:
+        target.unlink(missing_ok=True)
+    costs = [cost_of(command) for command in commands]
+    return Cost(sum(cost.wall for cost in costs), sum(cost.cpu for cost in costs))
+
+
+def program(name: str) -> str:
+    """The path of a foreign program. FileNotFoundError when it is not installed: nothing to compare with."""
+    if (path := shutil.which(name)) is None:
+        raise FileNotFoundError(f"{name} is not installed.")
+    return path
+
+
+def out_of_cache(*files: Path) -> None:
+    """What was written and synced is read from the medium next time."""
+    for file in files:
+        fd = os.open(file, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(fd)

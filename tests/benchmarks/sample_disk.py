@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 _TREES = ("/usr/lib", "/usr/share", "/usr/bin", "/usr/include")
 _LAYOUT = (("files", 24), ("random", 4), ("zeros", 4), ("hole", 32))
 """MiB of each kind, over and over: half of the disk is allocated, three quarters of that installed software."""

@@ -6,8 +6,12 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
+from engine.image.crew import READ_AHEAD
 from engine.image.effort import FALL_ABOVE, FAST, LEVELS, WINDOW, Effort
 from engine.image.sparse_header import UNIT
+from engine.image.units import READ
 from tests.image.disks import KIB, MemoryDisk, export_all, run
 from tests.tools import require_tool
 
@@ -18,16 +22,17 @@ class Machine:
     """An export as `Effort` sees it: data that would take the fast level `demand` of the cores."""
 
     def __init__(self, effort: Effort) -> None:
-        self.effort, self.now, self.worked = effort, 0.0, 0.0
+        self.effort, self.now, self.worked, self.read = effort, 0.0, 0.0, 0.0
 
     def passes(self, windows: int, demand: float) -> list[str]:
         seen: list[str] = []
         for _ in range(windows * 2):
             level = self.effort.level
             self.effort.packed(level.name)
-            self.effort.observe(self.now, self.worked, CORES)
+            self.effort.observe(self.now, self.worked, CORES, int(self.read))
             self.now += WINDOW / 2
             self.worked += min(1.0, demand * level.cost) * CORES * WINDOW / 2
+            self.read += 1e6 * min(1.0, 1 / (demand * level.cost))
             seen.append(level.name)
         return seen
 
@@ -59,8 +64,31 @@ def test_a_level_is_judged_only_by_its_own_units() -> None:
     effort = Effort()
     for at in range(100):
         effort.packed(FAST.name)
-        effort.observe(at * WINDOW, 0.0, CORES)
+        effort.observe(at * WINDOW, 0.0, CORES, at)
     assert effort.level is LEVELS[1]
+
+
+@pytest.mark.parametrize("demand", [0.001, 0.005, 0.01, 0.03, 0.06, 0.09, 0.12, 0.2, 0.5, 0.8])
+def test_a_slow_source_costs_no_time(demand: float) -> None:
+    """Whatever share of the cores the fast level takes: in 200 seconds at most 3 % less is read than could be."""
+    machine = Machine(Effort())
+    machine.passes(400, demand)
+    assert machine.read >= 0.97 * 400 * 2 * 1e6
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.1, 0.5, 2.0])
+def test_a_source_of_long_answers_is_not_read_by_fewer(seconds: float) -> None:
+    """Reads of 2 MiB take `seconds` each, however many there are; a thread that encodes asks for nothing meanwhile."""
+    effort, threads, encoding = Effort(), CORES + READ_AHEAD, 2 / 278
+    now = worked = read = 0.0
+    while now < 300:
+        effort.packed(effort.level.name)
+        effort.observe(now, worked, CORES, int(read))
+        cycle = max(seconds + encoding * effort.level.cost, threads * encoding * effort.level.cost / CORES)
+        reads = threads * WINDOW / 2 / cycle
+        now, worked, read = now + WINDOW / 2, worked + reads * encoding * effort.level.cost, read + reads * READ
+    best = 300 * threads * READ / max(seconds + encoding, threads * encoding / CORES)
+    assert read >= 0.92 * best
 
 
 class SlowDisk(MemoryDisk):

@@ -1,0 +1,182 @@
+"""Whole jobs against the lab, which runs in this process, so that its CPU is not ours: incrementals, memory, nbdssl."""
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyVmomi import vim
+
+from engine.lab import Lab
+from tests.benchmarks.measure import Benchmark, Target, cost_of, fresh, program
+from tests.benchmarks.sample_disk import GIB, MIB, sample_disk
+
+_SIDE = Path(__file__).with_name("flow_side.py")
+_GRAIN = 64 << 10
+
+
+class _Proxy:
+    """A lab whose VM `off01` has one disk, and a proxy beside it."""
+
+    def __init__(self, work: Path, lab: Lab) -> None:
+        self.work, self.lab = work, lab
+        (work / "root").mkdir()
+        (work / "password").write_text(lab.password)
+        (work / "password").chmod(0o600)
+        self.vm: Any = next(vm for vm in lab.vsphere.all_of(vim.VirtualMachine) if vm.name == "off01")
+
+    def disk(self, capacity: int) -> Any:
+        self.vm.definition.disks.clear()
+        self.key = self.vm.add_disk(capacity)
+        return self.vm.disks[self.key]
+
+    def fill(self, raw: Path) -> None:
+        """The disk gets what the raw file holds; holes stay holes."""
+        with raw.open("rb") as file:
+            for start in range(0, raw.stat().st_size, MIB):
+                if any(piece := os.pread(file.fileno(), MIB, start)):
+                    self.vm.write(self.key, start, piece)
+
+    def run(self, act: str, **values: Any) -> dict[str, Any]:
+        basics: dict[str, Any] = {
+            "HOST": self.lab.host, "PORT": self.lab.port, "USERNAME": self.lab.user, "KEEP_FREE": "0",
+            "PASSWORD_FILE": str(self.work / "password"), "CA_FILE": str(self.lab.ca_file),
+            "BACKUPROOT": str(self.work / "root"), "TRANSPORT_MODE": "nbdssl", "VM_LOOKUP_METHOD": "name",
+        }  # fmt: skip
+        settings = self.work / "settings.json"
+        settings.write_text(json.dumps(basics | values))
+        done = subprocess.run(
+            [sys.executable, _SIDE, act, settings, "off01"],
+            check=False, capture_output=True, text=True, env={**os.environ, "VCB_STATE_DIR": str(self.work / "state")},
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip()[-300:])
+        return json.loads(done.stdout)
+
+
+@contextmanager
+def _proxy(work: Path) -> Iterator[_Proxy]:
+    with Lab.start(work / "lab", seed="small") as lab:
+        yield _Proxy(work, lab)
+
+
+def _incremental(work: Path, quick: bool) -> Mapping[str, float]:
+    """Of the disk's stored grains one in twenty gets new content, of the kind that it had; the audit is off."""
+    capacity, rounds = (GIB // 4, 1) if quick else (6 * GIB, 5)
+    times: list[float] = []
+    sizes: list[float] = []
+    reads: list[float] = []
+    raw = sample_disk(work / "disk.raw", capacity)
+    with _proxy(work) as proxy:
+        proxy.disk(capacity)
+        proxy.fill(raw)
+        dice = random.Random(5)
+        options: dict[str, Any] = {"CHANGE_TRACKING": "enable", "CBT_AUDIT": "0%"}
+        proxy.run("backup", **options)  # with it tracking begins
+        full = proxy.run("backup", BACKUP_TYPE="full", **options)
+        with raw.open("rb") as file:
+            stored = [at for at in range(0, capacity, _GRAIN) if any(_at(file, at))]
+            for _ in range(rounds):
+                changed = sorted(dice.sample(stored, len(stored) // 20))
+                for at in changed:
+                    proxy.vm.write(proxy.key, at, _at(file, dice.choice(stored)))
+                night = proxy.run("backup", BACKUP_TYPE="incremental", **options)
+                share = len(changed) * _GRAIN / full["read"]
+                times.append(night["export"] / (share * full["export"] + 1))
+                sizes.append(night["stored"] / (share * full["stored"] + MIB))
+                reads.append(night["read"] / (len(changed) * _GRAIN))
+    names = ("incremental-time", "incremental-bytes", "incremental-read")
+    return dict(zip(names, map(statistics.median, (times, sizes, reads)), strict=True))
+
+
+def _at(file: Any, place: int) -> bytes:
+    return os.pread(file.fileno(), _GRAIN, place)
+
+
+def _memory(work: Path, quick: bool) -> Mapping[str, float]:
+    """The same data on both disks; they differ in how much of nothing lies between."""
+    peaks: dict[int, int] = {}
+    with _proxy(work) as proxy:
+        for capacity in (6 * GIB, 1 << 40):
+            proxy.disk(capacity)
+            dice = random.Random(6)
+            count = 64 if quick else 512
+            for number in range(count):
+                proxy.vm.write(proxy.key, capacity // count * number // _GRAIN * _GRAIN, dice.randbytes(4 * MIB))
+            peaks[capacity] = proxy.run("backup")["peak"]
+    small, large = peaks.values()
+    return {"memory-peak": max(peaks.values()) / (256 * MIB), "memory-growth": large / small}
+
+
+def _nbdssl(work: Path, quick: bool) -> Mapping[str, float]:
+    raw = sample_disk(work / "disk.raw", GIB // 2 if quick else 2 * GIB)
+    seconds: dict[str, list[float]] = {"ours": [], "raw": [], "nbdkit": []}
+    certificates = _certificates(work)
+    copied, socket = work / "copied.raw", work / "nbd.sock"
+    nbdcopy = [
+        program("nbdkit"), "-U", socket, "--tls=require", f"--tls-certificates={certificates}", "file", raw, "--run",
+        f"{program('nbdcopy')} 'nbds+unix:///?socket={socket}&tls-certificates={certificates}"
+        f"&tls-verify-peer=false' {copied}",
+    ]  # fmt: skip
+    with _proxy(work) as proxy:
+        proxy.disk(raw.stat().st_size)
+        proxy.fill(raw)
+        for _ in range(1 if quick else 5):
+            seconds["ours"].append(proxy.run("backup", BACKUP_TYPE="full")["export"])
+            seconds["raw"].append(proxy.run("read")["export"])
+            began = time.perf_counter()
+            fresh([copied], [nbdcopy])
+            seconds["nbdkit"].append(time.perf_counter() - began)
+    ours, bare, nbdkit = (statistics.median(each) for each in seconds.values())
+    return {"nbdssl-vs-raw": ours / bare, "nbdssl-vs-nbdcopy": ours / nbdkit}
+
+
+def _certificates(work: Path) -> Path:
+    """A CA and a server's certificate, as nbdkit and libnbd look for them."""
+    place = work / "tls"
+    place.mkdir()
+    openssl = program("openssl")
+    name = ["-subj", "/CN=localhost", "-days", "2", "-nodes", "-newkey", "rsa:2048"]
+    cost_of(
+        [openssl, "req", "-x509", *name, "-keyout", place / "ca-key.pem", "-out", place / "ca-cert.pem"],
+        stderr=subprocess.DEVNULL,
+    )
+    for part in ("cert", "key"):
+        (place / f"server-{part}.pem").write_bytes((place / f"ca-{part}.pem").read_bytes())
+    return place
+
+
+BENCHMARKS = (
+    Benchmark(
+        "incremental",
+        {
+            "incremental-time": Target(1.15, "export of an incremental, 5 % changed / changed share of a full's + 1 s"),
+            "incremental-bytes": Target(1.15, "bytes stored / the changed share of a full's"),
+            "incremental-read": Target(1.05, "bytes read from production / bytes changed, in grains"),
+        },
+        _incremental,
+    ),
+    Benchmark(
+        "memory",
+        {
+            "memory-peak": Target(1.0, "peak memory of a backup (6 GiB and 1 TiB disk, the larger) / 256 MiB"),
+            "memory-growth": Target(1.05, "peak memory with a thin disk of 1 TiB / with one of 6 GiB, the same data"),
+        },
+        _memory,
+    ),
+    Benchmark(
+        "nbdssl",
+        {
+            "nbdssl-vs-raw": Target(1.25, "export over nbdssl from the lab / reading the same over NFC in TLS alone"),
+            "nbdssl-vs-nbdcopy": Target(float("inf"), "the same / nbdkit and nbdcopy over TLS: how fast the lab is"),
+        },
+        _nbdssl,
+    ),
+)
