@@ -27,11 +27,8 @@ def vm_of(lab: Lab, name: str) -> VM:
 def hotadd_settings(lab: Lab) -> dict[str, object]:
     """What leads `hotadd` and `san` to the lab's devices."""
     facts = lab.ready_facts()
-    return {
-        "SAN_DEVICES": facts["san_devices"],
-        "HOTADD_PROXY": facts["proxy"],
-        "HOTADD_DEVICES": facts["proxy_devices"],
-    }
+    names = {"SAN_DEVICES": "san_devices", "HOTADD_PROXY": "proxy", "HOTADD_DEVICES": "proxy_devices"}
+    return {option: facts[fact] for option, fact in names.items() if facts[fact]}
 
 
 def attached(lab: Lab) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from engine.config.options import Settings
-from engine.errors import TransportError, VcbError
+from engine.errors import TransportError, VcbError, VsphereError
 from engine.flow.job_context import JobContext
 from engine.flow.ledger import FILE_NAME, Entry, Kind, Ledger, in_use, ledgers
 from engine.reporter import Reporter
@@ -49,11 +49,21 @@ def changing_proxy(state: StateDirectory) -> Iterator[None]:
 
 
 def attach(job: JobContext, proxy: str, entry: JournalEntry, capacity: int) -> Attached:
-    """Raises TransportError, VsphereError and the like, Cancelled."""
+    """Raises TransportError, also for what vCenter itself refuses to attach (an SEsparse delta that its host can't show
+    to another VM, a key that the proxy lacks): a fallback may carry it. BusyError, PrivilegeError, Cancelled."""
     number = job.ledger.intent(Kind.ATTACHMENT, name=entry.file, proxy_vm=proxy, vm=entry.vm, snapshot=entry.snapshot)
     with changing_proxy(job.state):
         now: ProxyVm = hotadd.read_proxy(job.session, proxy)
-        uuid = hotadd.attach(job.session, now, entry, capacity, job.report, job.cancel)
+        try:
+            uuid = hotadd.attach(job.session, now, entry, capacity, job.report, job.cancel)
+        except VsphereError as error:
+            if entry not in hotadd.read_journal(job.session, proxy):
+                job.ledger.undone(number)  # the task does both or neither
+            raise TransportError(
+                f"vCenter does not attach {entry.file} to the proxy {now.vm.name}: {error.sentence}",
+                fault=error.fault,
+                hint="It can be read over nbdssl.",
+            ) from error
     job.ledger.done(number, uuid=uuid)
     return Attached(entry.file, uuid, number)
 

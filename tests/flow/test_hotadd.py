@@ -10,7 +10,7 @@ from engine.flow import attachments, snapshot_step
 from engine.flow.ledger import ledgers
 from engine.flow.outcome import Outcome
 from engine.flow.reconcile.reconcile import reconciling
-from engine.lab import Lab
+from engine.lab import Lab, guest_devices
 from engine.lab.faults import Rule
 from engine.state_directory import StateDirectory
 from engine.transport.nfc import source as nfc_source
@@ -252,3 +252,33 @@ def test_a_device_of_that_name_that_is_there_already(hotadd):
     outcome = over_hotadd(hotadd)
     assert "already, before it is attached" in str(outcome.error)
     assert len(hotadd.vm("proxy01").definition.disks) == 1
+
+
+def test_what_vcenter_refuses_to_attach_falls_back(hotadd):
+    """As an SEsparse delta that a host does not show to another VM."""
+    refused = Rule("ReconfigVM_Task", phase="task", fault="InvalidDeviceBacking", message="not this file", last=0)
+    hotadd.lab.faults.add(refused)
+    assert "vCenter does not attach [labstore] web01/web01.vmdk" in str(over_hotadd(hotadd).error)
+    assert_nothing_left(hotadd)
+    outcome = over_hotadd(hotadd, TRANSPORT_FALLBACK="nbdssl")
+    assert outcome.error is None
+    assert {done.transport for done in outcome.disks} == {"nbdssl"}
+    assert "InvalidDeviceBacking" in hotadd.log
+    assert_detached(hotadd)
+    assert_nothing_left(hotadd)
+
+
+def test_where_the_lab_has_no_loop_devices_files_stand_in(tmp_path, monkeypatch):
+    """As for anybody but root; the demo says so."""
+    monkeypatch.setattr(guest_devices.os, "geteuid", lambda: 1000)
+    with Lab.start(tmp_path / "lab", seed="small", record=True) as lab:
+        monkeypatch.undo()
+        add_proxy_vm(lab)
+        assert str(lab.ready_facts()["proxy_device_kind"]).startswith("files in place of devices")
+        rig = _proxy(lab, tmp_path, monkeypatch)
+        outcome = over_hotadd(rig)
+        assert outcome.error is None
+        compare_with_frozen(lab, outcome)
+        assert_detached(rig)
+        assert_nothing_left(rig)
+    assert ".raw, known by its uuid" in rig.log
