@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.cancel import CancelToken
-from engine.errors import ImageError, TargetError
+from engine.errors import ImageError, TargetError, TargetFull
 from engine.extents import Extent
 from engine.files.content import Meter, metered, pieces
 from engine.files.entry import Entry, FileSystem, Kind
@@ -50,7 +50,10 @@ def take_out(
                 raise TargetError(f"{target} is not empty; nothing is overwritten.", hint="Name another directory.")
             _Extraction(system, taken, (fd, target), meter, cancel).run(start)
     except OSError as error:
-        raise target_error(error, target) from error
+        refused = target_error(error, target)
+        if isinstance(refused, TargetFull):
+            refused.hint = "Free space there, or name another directory; what was written so far is still there."
+        raise refused from error
     taken.read = meter.read
     return taken
 

@@ -40,7 +40,11 @@ def write_tar(
             _Stream(system, taken, archive, meter, cancel).run(start)
         stream.flush()
     except OSError as error:
-        raise TargetError(f"The tar stream can't be written: {error.strerror}.", fault=type(error).__name__) from None
+        raise TargetError(
+            f"The tar stream can't be written: {error.strerror}.",
+            fault=type(error).__name__,
+            hint="Look at what standard output leads to: a program that has ended, or a file system without room.",
+        ) from None
     taken.read = meter.read
     return taken
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engine.cancel import CancelToken
-from engine.errors import Cancelled, ConfigError, ImageError, TargetError
+from engine.errors import Cancelled, ConfigError, ImageError, TargetError, TargetFull
 from engine.events import ResultState
 from engine.extents import Extent
 from engine.files.entry import Entry, Kind
@@ -153,6 +153,17 @@ def test_a_file_too_large_for_the_target_is_one_exception(tmp_path: Path) -> Non
     done = taken(Lies([("huge", huge), ("good", b"good")]), tmp_path / "target")
     assert [path.name for path in (tmp_path / "target").iterdir()] == ["good"]
     assert "huge" in done.troubles.told[0][0]
+
+
+def test_a_target_without_room_ends_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+    with pytest.raises(TargetFull, match="No space") as caught:
+        taken(Lies([("file", b"new")]), tmp_path / "target")
+    assert "another directory" in caught.value.hint
+    assert not list((tmp_path / "target").iterdir())
 
 
 def test_a_target_in_use_is_left_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.drill.made import on_disk, point_of, spoil
 from tests.files import made
 from tests.files.made import physical_volumes, seen, vcb
 from tests.image.disks import MIB
+from tests.points.made import wide_point
 from tests.tools import require_tool
 
 VOLUMES = {"linear": ["-l", "26"], "striped": ["-l", "26", "-i", "2", "-I", "16k"], "spanning": ["-l", "40"]}
@@ -89,6 +90,20 @@ def test_files_out_of_logical_volumes(
         found = seen(tmp_path / name)
         del found["lost+found"]
         assert found == seen(source)
+
+
+def test_a_group_over_two_disks_of_the_point(
+    root: Path, source: Path, disks: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [RawDisk(disk) for disk in disks]
+    at = wide_point(root, 0, images)
+    for image in images:
+        image.close()
+    assert vcb(capsys, "get", at, "vg0/spanning/deep", "--to", tmp_path / "out")[0] == 0
+    assert seen(tmp_path / "out" / "deep") == seen(source / "deep")
+    code, done, _ = vcb(capsys, "ls", at, "--disk", "scsi0:1")
+    assert code == 0
+    assert next(row["reason"] for row in done["volumes"] if row["path"] == "vg0/linear")
 
 
 @pytest.mark.parametrize("name", list(VOLUMES))
