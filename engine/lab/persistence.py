@@ -6,8 +6,10 @@ it was killed; changed-block tracking then starts anew, as ESXi's does after a c
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +42,9 @@ class Persistence:
         self.saving = True
         self.highest = {"vm": 0, "snapshot": 0}
         self._saved: dict[str, bytes] = {}  # what each VM's document holds, not to write the same again
+        self._looks = itertools.count(1)
+        self._newest: dict[str, int] = {}  # the look at each VM that was written last
+        self._writing = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def exists(self) -> bool:
@@ -53,11 +58,16 @@ class Persistence:
         for mo in (vm, *vm.snapshots):
             self._count(mo.id)
         with vm.lab.cond:
+            look = next(self._looks)
             document = {"format": FORMAT, "highest": self.highest, **_vm_to_json(vm, maps=maps)}
         data = json.dumps(document).encode()
-        if self._saved.get(vm.id) != data:
-            replace_file(self.directory / f"{vm.id}.json", data, durable=durable)
-            self._saved[vm.id] = data
+        with self._writing:  # the thread of a task and whoever ends the lab may both save one VM
+            if look < self._newest.get(vm.id, 0):
+                return
+            self._newest[vm.id] = look
+            if self._saved.get(vm.id) != data:
+                replace_file(self.directory / f"{vm.id}.json", data, durable=durable)
+                self._saved[vm.id] = data
 
     def _count(self, moid: str) -> None:
         prefix, _, number = moid.rpartition("-")

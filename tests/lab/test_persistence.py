@@ -4,6 +4,8 @@ import json
 import random
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -199,4 +201,23 @@ def test_a_process_killed_by_sigkill(tmp_path: Path) -> None:
     vm = named(vsphere, "web01")
     assert vm.read(2000, 0, 5) == b"delta"
     assert vm.read(2000, 0, 4, vm.snapshots[0]) == b"base"
+    end(vsphere)
+
+
+def test_two_threads_save_one_vm(tmp_path: Path) -> None:
+    """The thread of a task saves while somebody ends the lab: neither meets the other's half-written file."""
+    vsphere = model(tmp_path)
+    vm = make_vm(vsphere, disks=(SIZE,))
+    assert vsphere.persistence is not None
+
+    def save_often() -> None:
+        for number in range(60):
+            vm.hostname = f"{threading.current_thread().name}-{number}"
+            vsphere.persistence.save(vm, durable=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        for saving in [pool.submit(save_often) for _ in range(4)]:
+            saving.result()
+    saved = json.loads((vsphere.persistence.directory / f"{vm.id}.json").read_text())
+    assert saved["hostname"] == vm.hostname
     end(vsphere)
