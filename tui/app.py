@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
+from textual.notifications import Notify
 from textual.theme import Theme
 
 from engine.config.options import Origin, Settings
@@ -275,6 +276,13 @@ class VcbApp(Acts, Offers, KeysInOrder[None], LineApp[None]):
     def notify(self, message: str, **more: Any) -> None:
         """Textual's notice, without secrets."""
         super().notify(redact(message), **more)
+
+    def on_notify(self, event: Notify) -> None:
+        """One that says what stands there already takes its place: a key that is pressed again piles nothing up."""
+        new = event.notification
+        for shown in list(self._notifications):
+            if (shown.message, shown.title, shown.severity) == (new.message, new.title, new.severity):
+                self._unnotify(shown, refresh=False)
 
 
 def _textual(theme: ThemeFile) -> Theme:

@@ -82,7 +82,7 @@ def root(tmp_path: Path) -> Path:
 async def on_points(app: VcbApp, pilot: Any, root: Path) -> PointsScreen:
     state = StateDirectory.default().root
     point = look(root, state).points[0]
-    screen = PointsScreen(point.manifest.vm.moref, "web01", app.settings)
+    screen = PointsScreen(point.identity, "web01", app.settings)
     await app.push_screen(screen)
     await until(pilot, lambda: screen.found is not None)
     return screen
@@ -98,6 +98,16 @@ async def test_points_are_listed_newest_first(root: Path, started: Started, size
         await pilot.press("down")
         assert "20211021T020000Z" in screen.command_line
         assert screen.command_line.startswith("vcb verify")
+
+
+async def test_points_of_another_vcenters_vm_are_not_this_ones(root: Path, started: Started) -> None:
+    app = app_with(BACKUPROOT=root)
+    async with app.run_test(size=(80, 24)) as pilot:
+        for vcenter, count in (("vc-1", 2), ("vc-2", 0)):
+            screen = PointsScreen((vcenter, "vm-1"), "web01", app.settings)
+            await app.push_screen(screen)
+            await until(pilot, lambda screen=screen: screen.found is not None)
+            assert len(screen.found or ()) == count
 
 
 async def test_verify_asks_how_deep(root: Path, started: Started) -> None:

@@ -34,6 +34,12 @@ class Seen:
         self._screen.feed(data.decode(errors="replace"))
         return "\n".join("".join(str(cell[0]) for cell in self._screen.row(y)) for y in range(SIZE[1]))
 
+    def until_gone(self, shown: str) -> None:
+        end = time.monotonic() + 60
+        while shown in (text := self.text()):
+            assert time.monotonic() < end, text
+            self.lab.settle(0.05, 0.2)
+
     def until(self, *shown: str) -> str:
         """Until all of this is on the screen."""
         end = time.monotonic() + 60
@@ -57,9 +63,9 @@ def test_the_job_ends_well_and_the_next_console_shows_everything(rig: Rig, end: 
     rig.hold()
     first = Seen(rig)
     try:
-        first.until("web01")
+        first.until("web01", "Welcome to vcb", "Esc Close")
         first.lab.send(b"\x1b")
-        first.lab.settle(0.2)
+        first.until_gone("Welcome to vcb")
         first.lab.send(b"/web01")
         first.until("1 of 3")
         first.lab.send(b"\r")

@@ -5,15 +5,18 @@ import random
 import pytest
 from rich.color import ColorSystem
 from rich.console import RenderableType
+from rich.segment import Segment
 from textual._compositor import CompositorUpdate
 from textual.screen import Screen
+from textual.strip import Strip
 
 from tests.tui.replay import Replay
 from tests.tui.sample_app import SampleApp
 from tui.wire.abilities import Abilities
-from tui.wire.cells import strips_of
+from tui.wire.cells import Cells, strips_of
 from tui.wire.line import Line
 from tui.wire.pacing import Pacing
+from tui.wire.pens import Pens
 
 KEYS = (
     *("tab", "shift+tab", "up", "down", "left", "right", "pageup", "pagedown", "home", "end", "enter", "space"),
@@ -103,6 +106,16 @@ async def test_the_screen_is_the_one_that_textual_draws(depth: ColorSystem) -> N
     app = await fuzz(int(depth), 20, Abilities(colours=depth))
     assert app.frames > 15
     assert app.differing == []
+
+
+@pytest.mark.parametrize(
+    ("x", "drawn", "row"), [(3, "#", "ab #ef"), (2, "#", "ab# ef"), (1, "##", "a## ef"), (2, "国", "ab国ef")]
+)
+def test_a_wide_character_that_loses_a_half_is_blank(x: int, drawn: str, row: str) -> None:
+    pens, cells = Pens(Abilities()), Cells(6, 1)
+    cells.put(0, 0, Strip([Segment("ab한ef")]), pens, "utf-8")
+    cells.put(x, 0, Strip([Segment(drawn)]), pens, "utf-8")
+    assert "".join(cells.characters[0]) == row
 
 
 @pytest.mark.endurance

@@ -87,6 +87,10 @@ class ConfigPane(ConfigActs):
             self._rows.remove_class("off")
         return self._text if self._raw else self._rows
 
+    @property
+    def typing(self) -> bool:
+        return self._raw
+
     def save_state(self) -> dict[str, Any]:
         return {"raw": self._raw, "option": self._rows.current.name if self._rows.current else ""}
 
@@ -325,6 +329,7 @@ class ConfigPane(ConfigActs):
         if had_focus:
             self.focus_target().focus()
         self._show_about()
+        self.post_message(self.Changed(self))
         self.post_message(self.StateChanged())
 
     def on_text_area_changed(self, event: ConfigText.Changed) -> None:

@@ -21,6 +21,7 @@ from tui.models.inventory_order import SORTS
 from tui.models.job_marks import marks
 from tui.models.node_tree import ROOT, Kind
 from tui.panes.inventory_commands import COMMANDS
+from tui.panes.inventory_note import WORDS, note
 from tui.panes.pane import Pane
 from tui.status import Link
 from tui.widgets.flat_tree import FlatTree
@@ -30,7 +31,6 @@ _LEADS_TO_VCENTER = (
     "HOST", "PORT", "USERNAME", "PASSWORD", "PASSWORD_FILE", "CA_FILE", "THUMBPRINT", "BACKUPROOT", "HTTP_TIMEOUT"
 )  # fmt: skip
 """Options that the inventory worker goes by: with another value it begins anew."""
-_WORDS = {"connecting": "connecting", "loading": "loading", "live": "live", "lost": "LOST", "refused": "NOT CONNECTED"}
 
 
 class InventoryPane(Pane):
@@ -95,6 +95,10 @@ class InventoryPane(Pane):
 
     def focus_target(self) -> Widget:
         return self.tree_view
+
+    @property
+    def typing(self) -> bool:
+        return self._input.has_class("-open")
 
     def why_not(self, command: Command) -> str:
         needs_vm = ("inventory.backup", "inventory.mount", "inventory.detail", "inventory.points")
@@ -164,7 +168,7 @@ class InventoryPane(Pane):
             return
         since = f" {age(self.model.clock() - status.since)} ago" if status.state == "lost" else ""
         todo = "It is tried again by itself; r tries now." if status.state == "lost" else "r tries again."
-        self._tell(f"{_WORDS[status.state]}{since}: {trouble.sentence} {trouble.hint} {todo}", bad=True)
+        self._tell(f"{WORDS[status.state]}{since}: {trouble.sentence} {trouble.hint} {todo}", bad=True)
 
     def _say_link(self) -> None:
         """The header's part."""
@@ -180,21 +184,7 @@ class InventoryPane(Pane):
         self._state_line.set_class(bad, "-bad")
 
     def _say_note(self) -> None:
-        model, status = self.model, self.model.status
-        parts = []
-        if status.state == "loading":
-            parts.append(f"loading {status.loaded:,} of {status.total:,}")
-        elif status.state != "live":
-            parts.append(_WORDS[status.state])
-        elif model.filtered is None:
-            parts.append(f"{model.counts[ROOT]:,} VMs")
-        if model.filtered is not None:
-            parts.append(f"/{model.needle} {model.filtered:,} of {model.counts[ROOT]:,}")
-        if model.marked:
-            parts.append(f"{len(model.marked):,} marked")
-        if model.sort != "name":
-            parts.append(SORTS[model.sort])
-        self.note = ", ".join(parts)
+        self.note = note(self.model)
 
     # Filter and jump
 
@@ -211,6 +201,7 @@ class InventoryPane(Pane):
         self._input.value = value
         self._input.add_class("-open")
         self._input.focus()
+        self.post_message(self.Changed(self))
 
     @on(Input.Changed, "#inventory-words")
     def _typed(self, event: Input.Changed) -> None:
@@ -242,6 +233,7 @@ class InventoryPane(Pane):
     def _close_input(self) -> None:
         self._input.remove_class("-open")
         self.tree_view.focus()
+        self.post_message(self.Changed(self))
 
     def action_clear(self) -> None:
         if self._input.has_class("-open") and self._jumping:
@@ -369,7 +361,7 @@ class InventoryPane(Pane):
         slot = self.tree_view.cursor_slot
         under = self.model.machine_of(slot) if slot is not None else None
         vm = under or self._chosen()[0]
-        self.app.push_screen(PointsScreen(vm.id, vm.name, self.app.settings))
+        self.app.push_screen(PointsScreen((self.model.status.vcenter, vm.id), vm.name, self.app.settings))
 
     def action_backup(self) -> None:
         self._plan(Act.BACKUP)
@@ -385,8 +377,7 @@ class InventoryPane(Pane):
                 self.model.marked.clear()
                 self._marks_changed()
 
-        settings, document = self.app.settings, self.app.document_path
-        self.app.push_screen(PlanScreen(act, self._chosen(), settings, document, self.feed), done)
+        self.app.push_screen(PlanScreen(act, self._chosen(), self.app.settings, self.feed), done)
 
     def action_reconnect(self) -> None:
         from tui.screens.password import PasswordScreen  # noqa: PLC0415

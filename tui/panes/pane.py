@@ -78,6 +78,11 @@ class Pane(Offers, Widget):
         """The widget that takes the focus when the operator goes to this pane."""
         return self
 
+    @property
+    def typing(self) -> bool:
+        """Whether letters are text just now, and no commands. Post `Changed` when it turns."""
+        return False
+
     def settings_changed(self, before: "Settings") -> None:
         """`app.settings` is new: a configuration was saved, or another one opened. Called in every pane."""
 

@@ -9,9 +9,10 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from tui.commands import Command, Offers
+from tui.shell_line import on_file
 from tui.widgets.key_bar import KeyBar
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ COPY = Command(
     ("ctrl+y",),
     footer="Copy command",
 )
+KEYS = Command("dialog.keys", "Keys", "What can be done in this dialog.", ("question_mark", "f1"), footer="Keys")
 
 
 class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
-    """A subclass gives `body()` and, in `commands`, what can be done here; CLOSE and COPY come with the base.
+    """A subclass gives `body()` and, in `commands`, what can be done here; CLOSE, COPY and KEYS come with the
+    base, `purpose` in a sentence what it is for.
 
     `command_line` is shown at the bottom, word for word what an operator may type; a dialog that has none (help, a
     choice of colours) leaves it empty. Answered by `dismiss`; closing answers None.
@@ -53,7 +56,8 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
     }
     """
 
-    commands: ClassVar[tuple[Command, ...]] = (CLOSE, COPY)
+    commands: ClassVar[tuple[Command, ...]] = (CLOSE, COPY, KEYS)
+    purpose: ClassVar[str] = ""
     hides_impossible: ClassVar[bool] = False
     """Whether keys that do nothing now are left out at the bottom: where what is possible does not change by itself."""
 
@@ -85,7 +89,7 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
 
     def show_command(self, command_line: str) -> None:
         """Replaces the command line, as the choices in the dialog change what it would be."""
-        self.command_line = command_line
+        self.command_line = on_file(command_line, self.app.document_path)
         shown = self.query_one("#dialog-command", Static)
         shown.update(self._shown_command())
         shown.display = bool(command_line)
@@ -102,8 +106,15 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
         self.query_one("#dialog-body").styles.max_height = max(3, self.size.height - 5 - command)
 
     def tell_keys(self) -> None:
-        without = {command.id for command in self.offered() if self.hides_impossible and self.why_not(command)}
-        self.query_one(KeyBar).show(self, (), without=without if self.command_line else {*without, COPY.id})
+        offered = self.offered()
+        without = {command.id for command in offered if self.hides_impossible and self.why_not(command)}
+        if not self.command_line:
+            without.add(COPY.id)
+        if all(command.footer or command.hidden for command in offered) or any(
+            field.display for field in self.query(Input)
+        ):
+            without.add(KEYS.id)  # help has no more to tell than the footer; or ? is a letter that is typed
+        self.query_one(KeyBar).show(self, (), without=without)
 
     def _shown_command(self) -> Content:
         return Content.assemble(Content.styled("$ ", "$rule"), Content(self.command_line))
@@ -115,6 +126,12 @@ class CommandDialog(Offers, ModalScreen[Answer], Generic[Answer]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+    def action_keys(self) -> None:
+        from tui.screens.help import HelpScreen  # noqa: PLC0415 - it is a dialog itself
+
+        can = [command for command in self.offered() if not self.why_not(command) or not self.hides_impossible]
+        self.app.push_screen(HelpScreen(self.dialog_title.strip(), self.purpose, can))
 
     def action_copy_command(self) -> None:
         self.app.notify(self.app.copy(self.command_line))

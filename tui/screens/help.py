@@ -17,19 +17,26 @@ _KEYS_SHOWN = 3
 class HelpScreen(CommandDialog[None]):
     """`subject` is the pane's title, `purpose` what it is for."""
 
-    def __init__(self, subject: str, purpose: str, here: Iterable[Command], everywhere: Iterable[Command]) -> None:
+    def __init__(self, subject: str, purpose: str, here: Iterable[Command], everywhere: Iterable[Command] = ()) -> None:
         super().__init__(f"Help: {subject}")
         self._purpose = purpose
         self._here = [command for command in here if not command.hidden]
         self._everywhere = [command for command in everywhere if not command.hidden]
 
     def body(self) -> Iterable[Widget]:
-        yield Static(Content(self._purpose))
+        if self._purpose:
+            yield Static(Content(f"{self._purpose}\n"))
         if self._here:
-            yield Static(Content.assemble("\n", Content.styled("Keys here", "bold $accent")))
+            yield Static(Content.styled("Keys here", "bold $accent"))
             yield Static(self._table(self._here))
-        yield Static(Content.assemble("\n", Content.styled("Keys everywhere", "bold $accent")))
-        yield Static(self._table(self._everywhere))
+        if self._everywhere:
+            yield Static(
+                Content.assemble("\n" if self._here else "", Content.styled("Keys everywhere", "bold $accent"))
+            )
+            yield Static(self._table(self._everywhere))
+
+    def action_keys(self) -> None:
+        self.action_close()
 
     def _table(self, commands: Iterable[Command]) -> Any:
         from rich.table import Table  # noqa: PLC0415 - only here, and only when asked for help

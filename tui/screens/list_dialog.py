@@ -16,6 +16,9 @@ from engine.jobs.request import Act
 from tui.screens.command_dialog import CommandDialog
 from tui.widgets.choice_list import Choice, ChoiceList
 
+_FRAME = 6
+"""Columns of the box that are no list: border and padding."""
+
 
 class ListDialog(CommandDialog[str]):
     """A subclass gives `load`, run in a thread so that a slow file system stops no key; then `lines` of what came and
@@ -84,9 +87,26 @@ class ListDialog(CommandDialog[str]):
         self.found = found
         listed = self.query_one(ChoiceList)
         listed.styles.height = max(3, min(len(found), self.app.size.height - 16))
-        listed.show(tuple(self.lines()), listed.cursor)
-        self.query_one("#list-head", Static).update(Text(self.head(), "bold"))
+        listed.display = self.query_one("#list-head").display = bool(found)
+        if found:
+            listed.focus()
+        self._lay_out()
         self._tell(trouble or self.empty)
+
+    def _lay_out(self) -> None:
+        listed = self.query_one(ChoiceList)
+        listed.show(tuple(self.lines()), listed.cursor)
+        self.query_one("#list-head", Static).update(Text(self.head(), "bold", no_wrap=True))
+
+    @property
+    def room(self) -> int:
+        """Columns of a line of the list."""
+        return max(20, min(112, int(self.app.size.width * 0.92)) - _FRAME)
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        if self.found is not None:
+            self._lay_out()
 
     @on(ChoiceList.Moved)
     def _moved(self) -> None:

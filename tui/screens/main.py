@@ -163,7 +163,8 @@ class MainScreen(Offers, Screen[None]):
 
     def tell_keys(self) -> None:
         """The footer anew: the keyboard moved, or what can be done changed."""
-        self._keys.show(self.panes[self._focus], self.app.everywhere)
+        pane = self.panes[self._focus]
+        self._keys.show(pane, self.app.everywhere, typing=pane.typing)
 
     def tell_status(self) -> None:
         try:

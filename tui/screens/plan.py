@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
@@ -32,13 +31,10 @@ class PlanScreen(TextDialog[str | None]):
         ),
     )
 
-    def __init__(
-        self, act: Act, machines: Sequence[MachineRow], settings: Settings, document: Path | None, feed: InventoryFeed
-    ) -> None:
-        self.act, self.machines, self.settings, self.document, self.feed = act, machines, settings, document, feed
+    def __init__(self, act: Act, machines: Sequence[MachineRow], settings: Settings, feed: InventoryFeed) -> None:
+        self.act, self.machines, self.settings, self.feed = act, machines, settings, feed
         names = clean(machines[0].name) if len(machines) == 1 else f"{len(machines)} VMs"
-        config = ["--config", str(document)] if document else []
-        same = shlex.join(["vcb", act.value, *self.specs, *config])
+        same = shlex.join(["vcb", act.value, *self.specs])
         super().__init__(f" {'Back up' if act is Act.BACKUP else 'Mount'} {names} ", same)
         self.planned: Planned | None = None
         self.failure: VcbError | None = None

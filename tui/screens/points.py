@@ -18,13 +18,19 @@ from tui.commands import Command
 from tui.figures import clean, fit, size
 from tui.screens.confirm import Confirm
 from tui.screens.list_dialog import ListDialog
+from tui.shell_line import on_file
 from tui.widgets.choice_list import Choice
 
 _COLUMNS = (("time", 16), ("kind", 11), ("chain", 5), ("by", 7), ("quiesced", 8), ("stored", 9))
+_SPARED = ("by", "quiesced", "chain")
+"""Columns that give way, the first first."""
+_PROOF = 30
+"""Columns of sign, date and depth of the proof."""
 
 
 class PointsScreen(ListDialog):
-    """`moref` names the VM, at whichever vCenter its points were made; newest first."""
+    """`identity` names the VM: the instance UUID of its vCenter, and its moref, which is unique only there. Newest
+    first."""
 
     empty = "There is no restore point of this VM under BACKUPROOT yet. b in the inventory makes one."
     commands: ClassVar[tuple[Command, ...]] = (
@@ -41,17 +47,29 @@ class PointsScreen(ListDialog):
         Command("points.again", "Look again", "Reads the points anew.", ("f5", "ctrl+r")),
     )  # fmt: skip
 
-    def __init__(self, moref: str, name: str, settings: Settings) -> None:
-        super().__init__(f"Restore points of {clean(name)}", shlex.join(["vcb", "points", f"moref:{moref}"]), settings)
-        self.moref, self.vm = moref, name
+    def __init__(self, identity: tuple[str, str], name: str, settings: Settings) -> None:
+        same = shlex.join(["vcb", "points", f"moref:{identity[1]}"])
+        super().__init__(f"Restore points of {clean(name)}", same, settings)
+        self.identity, self.vm = identity, name
         self.catalogue: Catalogue | None = None
 
     def load(self) -> Sequence[Point]:
         self.catalogue = look(self.settings.BACKUPROOT.resolve(), StateDirectory.default().root)
-        return [point for point in reversed(self.catalogue.points) if point.manifest.vm.moref == self.moref]
+        return [point for point in reversed(self.catalogue.points) if point.identity == self.identity]
 
     def head(self) -> str:
-        return "   " + " ".join(fit(title, width) for title, width in _COLUMNS) + "  proven"
+        left = "  " + " ".join(fit(title, width) for title, width in self._columns)
+        return f"{left}{'proven':>{self.room - len(left) - 2}}"
+
+    @property
+    def _columns(self) -> list[tuple[str, int]]:
+        """Those that a narrow terminal has room for, beside the proof."""
+        columns = list(_COLUMNS)
+        for spared in _SPARED:
+            if sum(width + 1 for _, width in columns) + _PROOF <= self.room:
+                break
+            columns = [column for column in columns if column[0] != spared]
+        return columns
 
     def lines(self) -> Iterable[Choice]:
         catalogue, glyphs = self.catalogue, self.app.glyphs
@@ -59,11 +77,12 @@ class PointsScreen(ListDialog):
             return
         for point in self.found or ():
             manifest, flaw = point.manifest, catalogue.flaw(point)
-            cells = (
-                _moment(manifest.created), point.kind or "no disk", str(len(catalogue.chain(point))),
-                manifest.transport, "yes" if manifest.snapshot.quiesced else "no", size(point.stored),
-            )  # fmt: skip
-            text = " ".join(fit(clean(cell), width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
+            cells = {
+                "time": _moment(manifest.created), "kind": point.kind or "no disk",
+                "chain": str(len(catalogue.chain(point))), "by": manifest.transport,
+                "quiesced": "yes" if manifest.snapshot.quiesced else "no", "stored": size(point.stored),
+            }  # fmt: skip
+            text = " ".join(fit(clean(cells[title]), width) for title, width in self._columns)
             proven = f"{_moment(point.proven)} {point.depth}" if point.proven and not flaw else "NOT PROVEN"
             yield Choice(str(point.directory), f"{glyphs.error if flaw else glyphs.ok} {text}", proven)
 
@@ -131,12 +150,13 @@ class PointsScreen(ListDialog):
             self.dismiss(job)
 
     def action_serve(self) -> None:
-        self.app.notify(self.app.copy(shlex.join(["vcb", "serve", str(self.current.directory)])), title="Serve")
+        same = shlex.join(["vcb", "serve", str(self.current.directory)])
+        self.app.notify(self.app.copy(on_file(same, self.app.document_path)), title="Serve")
 
     def action_retain(self) -> None:
         from engine.flow import retain  # noqa: PLC0415 - the image code only where it is used
 
-        catalogue, wanted = self.catalogue, [self.current.identity]
+        catalogue, wanted = self.catalogue, [self.identity]
 
         def work() -> None:
             if catalogue is not None:
@@ -146,12 +166,12 @@ class PointsScreen(ListDialog):
         self.run_worker(work, thread=True, exclusive=True, group="points-retain")
 
     def _ask_retain(self, plan: Any) -> None:
-        words = shlex.join(["vcb", "retain", f"moref:{self.moref}"])
         going = [*plan.going, *plan.merged]
         shown = [line.plain.strip() for line in retention_lines(plan)[1:]]
         if not going:
             self.app.notify("\n".join(shown[:8]), title="Nothing is to go", timeout=12, markup=False)
             return
+        words = shlex.join(["vcb", "retain", str(going[0].directory.parent)])
         agreed = tuple(str(point.directory) for point in going)
 
         def answered(yes: bool | None) -> None:

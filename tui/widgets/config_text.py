@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 from rich.style import Style
 from rich.text import Text
+from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import TextArea
 from textual.widgets.text_area import TextAreaTheme
@@ -99,6 +100,13 @@ class ConfigText(TextArea):
             self._findings = worst
             self._line_cache.clear()
             self.refresh()
+
+    def _refresh_size(self) -> None:
+        """Textual cuts each line off where the longest line of the file ends, and with it what is said behind."""
+        super()._refresh_size()
+        room = self.scrollable_content_region.width
+        if self.virtual_size.width < room:
+            self.virtual_size = Size(room, self.virtual_size.height)
 
     def go_to_line(self, number: int) -> None:
         """The cursor at the beginning of a line (from 1), in the middle of what is seen."""

@@ -4,6 +4,7 @@ Our own, since Textual's makes a widget for each key at each change and never le
 400 refreshes; qlever-control PR#316). This one is a single line, painted again only when its words change.
 """
 
+import re
 from collections.abc import Container
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from tui.commands import Command, Offers, key_word
+
+_KEPT = 2
+_NO_TEXT = re.compile(r"ctrl\+.*|f\d+|escape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +48,20 @@ class KeyBar(Widget):
         super().__init__()
         self._ascii = ascii_only
 
-    def show(self, here: Offers, everywhere: tuple[Command, ...], *, without: Container[str] = ()) -> None:
-        """The footer words of who has the keyboard, then those of the console; not those of the commands `without`."""
+    def show(
+        self, here: Offers, everywhere: tuple[Command, ...], *, without: Container[str] = (), typing: bool = False
+    ) -> None:
+        """The footer words of who has the keyboard, then those of the console; not those of the commands `without`.
+        While letters are text (`typing`), of each command a key that is none, and no command without one."""
         offered = (command for command in here.offered() if command.footer and command.id not in without)
-        own = tuple(self._item(command, here) for command in offered)
-        rest = tuple(self._item(command, None) for command in everywhere if command.footer)
-        self.items = own + rest
+        own = [self._item(command, here, typing) for command in offered]
+        rest = [self._item(command, None, typing) for command in everywhere if command.footer]
+        self.items = tuple(item for item in own + rest if item.key)
 
-    def _item(self, command: Command, here: Offers | None) -> Item:
+    def _item(self, command: Command, here: Offers | None, typing: bool) -> Item:
         possible = here is None or not here.why_not(command)
-        key = key_word(command.keys[0], ascii_only=self._ascii) if command.keys else ""
+        keys = [key for key in command.keys if not typing or _NO_TEXT.fullmatch(key)]
+        key = key_word(keys[0], ascii_only=self._ascii) if keys else ""
         return Item(command.id, key, command.footer, possible, here is not None)
 
     def render(self) -> Content:
@@ -63,10 +71,10 @@ class KeyBar(Widget):
         return Content.assemble(left, " " * gap, right)
 
     def _shown(self) -> tuple[list[Item], list[Item]]:
-        """Those that have room. The console's own give way first, the way out last of them."""
+        """Those that have room. The console's own give way first, but not its last two: help, and the way out."""
         here = [item for item in self.items if item.here]
         rest = [item for item in self.items if not item.here]
-        while len(rest) > 1 and self._width(here) + self._width(rest) + 2 > self.size.width:
+        while len(rest) > _KEPT and self._width(here) + self._width(rest) + 2 > self.size.width:
             del rest[0]
         while here and self._width(here) + self._width(rest) + 2 > self.size.width:
             here.pop()

@@ -48,8 +48,9 @@ class Timeline(Widget, can_focus=False):
     def show(self, picture: JobPicture | None) -> None:
         """Another picture, or one that has changed."""
         self._picture = picture
-        wanted = max(1, len(self._lines()))
-        if self.styles.height is None or self.styles.height.value != wanted:
+        wanted = len(self._lines())
+        self.display = wanted > 0  # acts without stages, such as verify, leave the line to the log
+        if wanted and (self.styles.height is None or self.styles.height.value != wanted):
             self.styles.height = wanted
         self.refresh()
 

@@ -29,7 +29,8 @@ class Cells:
         self.pens = [[0] * self.width for _ in range(self.height)]
 
     def put(self, x: int, y: int, strip: Strip, pens: Pens, charset: str) -> None:
-        """Draws a strip; what lies right of or below the edge is cut, as the terminal would."""
+        """Draws a strip; what lies right of or below the edge is cut, as the terminal would. A wide character that
+        loses a half to it becomes blank, as on terminals: one that stayed would push the rest of the row aside."""
         if not 0 <= y < self.height:
             return
         characters, looks = self.characters[y], self.pens[y]
@@ -38,8 +39,12 @@ class Cells:
                 continue
             cells = text if text.isascii() and text.isprintable() else _cells(text, charset)
             end = x + len(cells)
+            if 0 < x < self.width and characters[x] == REST:
+                characters[x - 1] = " "
             characters[x:end] = cells
             looks[x:end] = [pens.of(style)] * len(cells)
+            if end < self.width and characters[end] == REST:
+                characters[end] = " "
             x = end
         del characters[self.width :], looks[self.width :]
 
