@@ -115,7 +115,7 @@ def test_what_a_worker_found(
         await app.push_screen(dialog)
         while dialog.summary is None:
             await pilot.pause(0.02)
-        await pilot.pause()
+        await pilot.pause(0.3)  # the box grows with what came
 
     assert snap_compare(app, terminal_size=size, run_before=show)
 
