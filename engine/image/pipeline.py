@@ -135,7 +135,6 @@ class _Clock:
     def packed(self, unit: PackedUnit) -> None:
         if unit.level and unit.data:
             self._packed[unit.level] += len(unit.data)
-            self.effort.packed(unit.level)
 
     @property
     def seconds(self) -> float:

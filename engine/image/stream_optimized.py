@@ -13,7 +13,7 @@ from typing import Protocol
 from engine.errors import ImageError
 from engine.image.descriptor import Descriptor, ExtentLine, Parent, disk_database, new_cid
 from engine.image.direct_output import DirectOutput, Reserve
-from engine.image.effort import FAST, Effort
+from engine.image.effort import FAST, Data, Effort
 from engine.image.sparse_header import (
     GRAIN_MARKER,
     GRAIN_SECTORS,
@@ -35,8 +35,8 @@ _PADDING = bytes(SECTOR)
 class CompactEncoder(UnitEncoder):
     """Packs a unit as it will lie in the file: marked, compressed, sector-aligned grains.
 
-    `PackedUnit.grains` holds 1 + the sector of each grain relative to the start of `data`. With an `effort` each unit
-    is packed at the level that is right when it begins; without one, at the fast level.
+    `PackedUnit.grains` holds 1 + the sector of each grain relative to the start of `data`. With an `effort` each read
+    is packed at the level that is right when it has come; without one, at the fast level.
     """
 
     def __init__(self, *, keep_zeros: bool = False, hashed: bool = False, effort: Effort | None = None) -> None:
@@ -44,10 +44,10 @@ class CompactEncoder(UnitEncoder):
         self._effort = effort
         self._level = FAST
 
-    def begin(self, unit: int, buffer: memoryview) -> None:
-        super().begin(unit, buffer)
+    def take(self, start: int, length: int) -> None:
         if self._effort is not None:
             self._level = self._effort.level
+        super().take(start, length)
 
     def end(self) -> PackedUnit:
         packed = super().end()
@@ -57,7 +57,7 @@ class CompactEncoder(UnitEncoder):
     def _store(self, grain: int, data: memoryview) -> int:
         return self._append(grain, self._level.compress(data))
 
-    def _append(self, grain: int, compressed: bytes | memoryview) -> int:
+    def _append(self, grain: int, compressed: Data) -> int:
         start = self.fill
         GRAIN_MARKER.pack_into(self.buffer, start, grain * GRAIN_SECTORS, len(compressed))
         body = start + GRAIN_MARKER.size

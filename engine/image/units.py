@@ -37,7 +37,7 @@ class PackedUnit:
     """An encoded unit. `grains` has 512 entries, 0 for grains that are not stored; what else they and `data` hold is
     between the encoder and the writer of one format. `zero` counts bytes that were read and lie in grains of zeros.
     `hashes` has 512 entries as `grain_hash` gives them, 0 for grains that were not read; empty when none were wanted.
-    `level` names the compression (`effort.LEVELS`), "" where nothing is compressed.
+    `level` names the compression at its end (`effort.LEVELS`), "" where nothing is compressed.
     """
 
     index: int

@@ -2,14 +2,16 @@
 
 import argparse
 import inspect
+import sys
 import threading
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from engine.image.crew import READ_AHEAD
-from engine.image.effort import FALL_ABOVE, FAST, LEVELS, WINDOW, Effort
+from engine.image.effort import FALL_ABOVE, FAST, LEVELS, WINDOW, Effort, levels
 from engine.image.sparse_header import UNIT
 from engine.image.units import READ
 from tests.image.disks import KIB, MemoryDisk, export_all, run
@@ -28,13 +30,21 @@ class Machine:
         seen: list[str] = []
         for _ in range(windows * 2):
             level = self.effort.level
-            self.effort.packed(level.name)
             self.effort.observe(self.now, self.worked, CORES, int(self.read))
             self.now += WINDOW / 2
             self.worked += min(1.0, demand * level.cost) * CORES * WINDOW / 2
             self.read += 1e6 * min(1.0, 1 / (demand * level.cost))
             seen.append(level.name)
         return seen
+
+
+def test_the_harder_levels_are_zlibs_where_libdeflate_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "deflate", None)
+    assert [level.name for level in levels()] == [FAST.name, "zlib 4", "zlib 6"]
+    monkeypatch.undo()
+    data = bytes(range(256)) * 256
+    for level in levels():
+        assert zlib.decompress(level.compress(memoryview(data))) == data
 
 
 def test_busy_cores_keep_the_fast_level() -> None:
@@ -59,15 +69,6 @@ def test_a_source_that_grows_fast_gets_the_fast_level_back() -> None:
     assert machine.passes(20, 0.9)[-1] == FAST.name
 
 
-def test_a_level_is_judged_only_by_its_own_units() -> None:
-    """While units of the level before still arrive, their low cost says nothing about the new one."""
-    effort = Effort()
-    for at in range(100):
-        effort.packed(FAST.name)
-        effort.observe(at * WINDOW, 0.0, CORES, at)
-    assert effort.level is LEVELS[1]
-
-
 @pytest.mark.parametrize("demand", [0.001, 0.005, 0.01, 0.03, 0.06, 0.09, 0.12, 0.2, 0.5, 0.8])
 def test_a_slow_source_costs_no_time(demand: float) -> None:
     """Whatever share of the cores the fast level takes: in 200 seconds at most 3 % less is read than could be."""
@@ -82,7 +83,6 @@ def test_a_source_of_long_answers_is_not_read_by_fewer(seconds: float) -> None:
     effort, threads, encoding = Effort(), CORES + READ_AHEAD, 2 / 278
     now = worked = read = 0.0
     while now < 300:
-        effort.packed(effort.level.name)
         effort.observe(now, worked, CORES, int(read))
         cycle = max(seconds + encoding * effort.level.cost, threads * encoding * effort.level.cost / CORES)
         reads = threads * WINDOW / 2 / cycle
