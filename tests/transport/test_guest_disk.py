@@ -40,6 +40,13 @@ def test_by_the_identification_page(tmp_path: Path) -> None:
     assert found(tmp_path) == {"sdb"}
 
 
+def test_a_neighbour_whose_name_is_no_text(tmp_path: Path) -> None:
+    other = block(tmp_path, "sda")
+    (other / "wwid").write_bytes(b"t10.\xff\xfe vendor\n")
+    block(tmp_path, "sdb", wwid=f"naa.{NAME}")
+    assert found(tmp_path) == {"sdb"}
+
+
 @pytest.mark.parametrize("link", [f"wwn-0x{NAME}", f"scsi-3{NAME}"])
 def test_by_udevs_links(tmp_path: Path, link: str) -> None:
     (tmp_path / "by-id").mkdir()

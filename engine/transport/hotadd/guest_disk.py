@@ -91,7 +91,7 @@ def forget(uuid: str, by_id: Path, sysfs: Path = SYSFS) -> None:
 def _by_sysfs(name: str, sysfs: Path) -> Iterator[Path]:
     for block in sorted(sysfs.glob("block/*")):
         with suppress(OSError):
-            if (block / "device" / "wwid").read_text("ascii").strip().lower() == f"naa.{name}":
+            if (block / "device" / "wwid").read_text("ascii", "replace").strip().lower() == f"naa.{name}":
                 yield Path("/dev") / block.name
                 continue
         with suppress(OSError):  # older kernels tell only the page itself
