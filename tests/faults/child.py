@@ -46,7 +46,7 @@ class Ended:
 def run(scene: Scene, happening: Mapping[str, Any], *, vm: str = VM_NAME, **values: Any) -> Ended | None:
     """None when the worker was killed. Problems of the process itself go to the scene."""
     state = StateDirectory.default()
-    settings = scene.proxy.settings(TRANSPORT_MODE=scene.transport, HTTP_TIMEOUT=5, LOGLEVEL=3, **values)
+    settings = scene.proxy.settings(**{**scene.mode, "HTTP_TIMEOUT": 5, "LOGLEVEL": 3, **values})
     request = Request(new_job_id(), Act.BACKUP, (f"name:{vm}",), settings)
     directory = state.job(request.job)
     directory.mkdir(mode=0o700, parents=True)

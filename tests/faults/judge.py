@@ -80,7 +80,7 @@ def judge_left(scene: Scene, trouble: Trouble, *, told_of: bool) -> Iterator[str
     if left and not told_of:
         yield f"left behind, and not told: {'; '.join(left)}"
     if left or trouble.may_stay:
-        with reconciling(scene.proxy.settings(TRANSPORT_MODE=scene.transport), silent(), CancelToken()) as reconcile:
+        with reconciling(scene.proxy.settings(**scene.mode), silent(), CancelToken()) as reconcile:
             found = reconcile.look()
             for why in found.unchecked:
                 yield f"reconcile could not look: {why}"

@@ -10,7 +10,7 @@ from tests.faults import scene as scenes
 from tests.faults.os_seam import Seam
 from tests.faults.scene import Scene
 
-TRANSPORTS = ("nbd", "nbdssl", "https")
+TRANSPORTS = ("nbd", "nbdssl", "https", "hotadd")
 
 
 @dataclass(frozen=True)

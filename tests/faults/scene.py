@@ -23,6 +23,7 @@ from engine.lab.embedded import Server
 from engine.lab.sites import Site
 from engine.lab.vm import VM
 from tests.flow.conftest import Proxy
+from tests.proxy_vm import add_proxy_vm, attached, hotadd_settings
 
 MIB = 1 << 20
 VM_NAME, OTHER = "web01", "db01"
@@ -61,7 +62,13 @@ class Scene:
 
     def backup(self, vm: str = VM_NAME, **settings: object) -> Outcome:
         self.proxy.cancel = CancelToken()
-        return self.proxy.backup(vm, TRANSPORT_MODE=self.transport, **{**_SETTINGS, **settings})
+        return self.proxy.backup(vm, **{**self.mode, **_SETTINGS, **settings})
+
+    @property
+    def mode(self) -> dict[str, object]:
+        """The settings that choose the transport, and lead to its devices."""
+        devices = hotadd_settings(self.lab) if self.transport == "hotadd" else {}
+        return {"TRANSPORT_MODE": self.transport, **devices}
 
     def at_stage(self, stage: str, act) -> None:
         """Calls `act(scene)` once, when the stage begins."""
@@ -109,6 +116,7 @@ class Scene:
 
     def left_in_vcenter(self) -> list[str]:
         found = [f"snapshot {one}" for one in self.snapshots() if one not in self.others]
+        found += [f"on the proxy: {one}" for one in attached(self.lab)]
         return found + [f"lease on {vm.name}" for vm in self.machines() if self.lab.vsphere.leases.of(vm)]
 
 
@@ -128,6 +136,7 @@ def build_template(directory: Path) -> None:
         other.write(other.add_disk(MIB), 0, b"of another VM")
         other.take_snapshot("_VCB-BACKUP_", "made by hand")
         other.take_snapshot("before the upgrade", "an admin's")
+        add_proxy_vm(lab)
         proxy = _proxy(directory, lab)
         (proxy.root / "notes.txt").write_text("an admin's")
         outcome = proxy.backup(VM_NAME)
