@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pyVmomi import vim
 
+from engine.events import Stage
 from engine.lab.faults import Rule
 from engine.vsphere.faults import KNOWN
 from tests.faults.cells import Cell, Trouble
@@ -21,13 +22,15 @@ _ONCE, _FOR_GOOD = 1, 0
 
 def task_faults(transport: str, recorded: Recording) -> Iterator[Cell]:
     """Every fault that the API declares for a method, and every one that the client has words for, at each task."""
-    for met in recorded.points:
+    for met in first_of_each(recorded.points):
         if not met.name.endswith("_Task") and met.name != "ExportSnapshot":
             continue
+        detaches = met.name == "ReconfigVM_Task" and met.stage != Stage.OPEN
         for name in sorted(_declared(met.name) | KNOWN):
-            rule = Rule(met.name, phase=met.phase, fault=name, last=_FOR_GOOD)
-            removes = met.name == "RemoveSnapshot_Task"
-            # A snapshot that is not there any more needs no removal, and one that can't be removed has to stay.
+            rule = Rule(met.name, phase=met.phase, fault=name, first=met.number, last=_FOR_GOOD)
+            removes = met.name == "RemoveSnapshot_Task" or detaches
+            # A snapshot that is not there any more needs no removal, and one that can't be removed has to stay; so has
+            # that whose disk can't be detached.
             yield Cell(
                 f"task fault {_short(name)}", met.stage, transport, f"{met.name} {met.phase}",
                 Trouble((rule,), fault=_short(name), may_stay=removes or _short(name) == "NotAuthenticated"),
