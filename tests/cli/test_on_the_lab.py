@@ -70,7 +70,7 @@ def test_wrong_password_is_one_attempt(
     assert lab.vsphere.sessions.refused == {lab.user: 1}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive), signal.SIGTERM])
 def test_a_signal_cancels_and_leaves_nothing(lab: Lab, config: str, tmp_path: Path, number: int) -> None:
     lab.faults.add(Rule("nfc.read", action="delay", phase="data", delay=8, last=0))
     vm = next(one for one in lab.vsphere.objects.values() if isinstance(one, VM) and one.disks)

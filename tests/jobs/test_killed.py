@@ -90,7 +90,10 @@ def rig_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
     return make
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    "transport",
+    [one if one in ("nbdssl", "san") else pytest.param(one, marks=pytest.mark.exhaustive) for one in TRANSPORTS],
+)
 def test_whatever_a_killed_backup_leaves_is_taken_away(
     rig_of: Callable[[str], Rig], transport: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

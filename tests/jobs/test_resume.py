@@ -47,7 +47,9 @@ def served_of(rig: Rig, name: str, before: int = 0) -> int:
     return sum(each.served for each in rig.lab.nfc.statistics.snapshot()[before:] if any(name in p for p in each.paths))
 
 
-@pytest.mark.parametrize("export_format", ["compact", "flat", pytest.param("sparse", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "export_format", ["compact", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("flat", "sparse"))]
+)
 def test_what_was_read_is_not_read_again(rig: Rig, export_format: str) -> None:
     dead = killed_in_the_second_disk(rig, TRANSPORT_MODE="nbd", EXPORT_FORMAT=export_format)
     connections = len(rig.lab.nfc.statistics.snapshot())

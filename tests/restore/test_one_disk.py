@@ -59,7 +59,9 @@ def test_what_is_refused(proxy, point, target):
     assert isinstance(add(proxy, point, USERNAME="r@vsphere.local").error, PrivilegeError)
 
 
-@pytest.mark.parametrize("fault", ["task", "lost answer", "write", "cancel"])
+@pytest.mark.parametrize(
+    "fault", ["task", "write", *(pytest.param(one, marks=pytest.mark.exhaustive) for one in ("lost answer", "cancel"))]
+)
 def test_a_failure_takes_it_away_again(proxy, point, target, fault):
     before, cancel = set(target.disks), CancelToken()
     files = {path.name for path in target.home.path.iterdir()}

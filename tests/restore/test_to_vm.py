@@ -165,7 +165,16 @@ class TestPlaces:
         assert "/Tokyo/host/Production/Resources" in raised.value.hint
         assert "/Europe/Berlin/host/esx03.lab/Resources" in raised.value.hint
 
-    @pytest.mark.parametrize("wish", [Wish(pool="x"), Wish(folder="x"), Wish(host="x"), Wish(datastore="x")])
+    @pytest.mark.parametrize(
+        "wish",
+        [
+            Wish(datastore="x"),
+            *(
+                pytest.param(wish, marks=pytest.mark.exhaustive)
+                for wish in (Wish(pool="x"), Wish(folder="x"), Wish(host="x"))
+            ),
+        ],
+    )
     def test_what_is_not_there_is_answered_with_what_is(self, demo_lab, demo_proxy, wish):
         point = point_of(demo_proxy)
         with pytest.raises(ConfigError) as raised:

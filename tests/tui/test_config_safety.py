@@ -53,7 +53,11 @@ def notices(pilot) -> str:
 # What is not saved
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "end",
+    [signal.SIGKILL, *(pytest.param(end, marks=pytest.mark.exhaustive) for end in (signal.SIGHUP, signal.SIGTERM))],
+    ids=lambda number: number.name,
+)
 def test_what_was_typed_survives_the_end_of_the_console(file: Path, state: Path, end: signal.Signals) -> None:
     environ = {"HOME": str(file.parent), "VCB_STATE_DIR": str(state), "VCB_CONFIG": str(file)}
     state.mkdir()

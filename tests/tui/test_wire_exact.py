@@ -101,7 +101,13 @@ async def fuzz(seed: int, keys: int, abilities: Abilities) -> Witness:
     return app
 
 
-@pytest.mark.parametrize("depth", [ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD])
+@pytest.mark.parametrize(
+    "depth",
+    [
+        ColorSystem.TRUECOLOR,
+        *(pytest.param(one, marks=pytest.mark.exhaustive) for one in (ColorSystem.EIGHT_BIT, ColorSystem.STANDARD)),
+    ],
+)
 async def test_the_screen_is_the_one_that_textual_draws(depth: ColorSystem) -> None:
     app = await fuzz(int(depth), 20, Abilities(colours=depth))
     assert app.frames > 15
