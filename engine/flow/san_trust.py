@@ -1,4 +1,4 @@
-"""What this proxy knows of each datastore that it read from the LUN: compared and equal, or caught and not to be used.
+"""What this proxy knows of each datastore that it read over san: compared and equal, or caught and not to be used.
 
 A file for each datastore in the state directory, so that a mismatch outlives its job: `vcb san --trust` ends it.
 """
@@ -26,7 +26,7 @@ class SanTrust:
 
 
 class SanTrusts:
-    """By the datastore's VMFS UUID."""
+    """By the datastore's UUID (engine.vsphere.datastores)."""
 
     def __init__(self, state: StateDirectory) -> None:
         self._directory = state.root / "san"

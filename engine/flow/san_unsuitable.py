@@ -1,13 +1,12 @@
-"""What can't be read from a LUN, told before anything is touched: the reason, and the mode that would work."""
+"""What can't be read over san, told before anything is touched: the reason, and the mode that would work."""
 
 from engine.errors import TransportError
+from engine.transport.san.nfs_mount import Export, look_up
 from engine.vsphere.datastores import Datastore
 from engine.vsphere.disks import Disk
 from engine.vsphere.inventory import VirtualMachine
 
 _KINDS = {
-    "NFS": "an NFS datastore has no LUN",
-    "NFS41": "an NFS datastore has no LUN",
     "vsan": "vSAN keeps disks as objects on the hosts' own disks, not on a LUN",
     "VVOL": "a vVol is no VMFS LUN, and is not presented to other computers",
 }
@@ -17,6 +16,14 @@ _BACKINGS = {
     "sparse": "its file is a sparse delta, not a flat disk",
     "sesparse": "its file is a delta (SEsparse), not a flat disk",
 }
+
+
+def is_nfs(datastore: Datastore) -> bool:
+    return datastore.kind.upper() in ("NFS", "NFS41")
+
+
+def export_of(datastore: Datastore) -> Export:
+    return Export(datastore.name, datastore.remote_hosts, datastore.remote_path)
 
 
 def refuse(vm: VirtualMachine, disk: Disk, datastore: Datastore | None) -> None:
@@ -32,12 +39,13 @@ def refuse(vm: VirtualMachine, disk: Disk, datastore: Datastore | None) -> None:
 def _reason(vm: VirtualMachine, disk: Disk, datastore: Datastore | None) -> str:
     if datastore is None:
         return f"vCenter does not list the datastore {disk.datastore} with the VM"
-    if datastore.kind.upper() != "VMFS":
+    nfs = is_nfs(datastore)
+    if datastore.kind.upper() != "VMFS" and not nfs:
         return _KINDS.get(datastore.kind, f"its datastore is of kind {datastore.kind}")
     if vm.encrypted:
-        return "the VM is encrypted, and the LUN holds only ciphertext"
+        return f"the VM is encrypted, and {'its file' if nfs else 'the LUN'} holds only ciphertext"
     if disk.backing in _BACKINGS:
         return _BACKINGS[disk.backing]
     if disk.delta:
         return "its file is a delta above another disk (the VM has a snapshot of its own), not a flat disk"
-    return ""
+    return look_up(export_of(datastore))[1] if nfs else ""

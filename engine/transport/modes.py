@@ -34,7 +34,7 @@ _TABLE = (
         "with which samples are compared",
         privileges=_NFC_PRIVILEGES,
         limits=(
-            "VMFS datastores on block storage only: not NFS, vSAN or vVols",
+            "VMFS datastores on block storage, and NFS whose export the proxy has mounted read-only: not vSAN or vVols",
             "not encrypted VMs, raw device mappings, or VMs with snapshots of their own",
         ),
     ),

@@ -1,5 +1,6 @@
-"""The datastores of a VM: of what kind they are, and which LUNs a VMFS datastore lies on."""
+"""The datastores of a VM: of what kind they are, and which LUNs or NFS export they lie on."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,15 @@ _INFO = ("name", "summary.type", "info")
 @dataclass(frozen=True)
 class Datastore:
     """`kind` as vCenter spells it: VMFS, NFS, NFS41, vsan, VVOL, PMEM. `uuid` and `extents` (canonical name of the LUN
-    and partition, in the volume's order) are told of VMFS only."""
+    and partition, in the volume's order) are told of VMFS only; `remote_hosts` and `remote_path` of NFS, whose `uuid`
+    is made of them."""
 
     name: str
     kind: str
     uuid: str = ""
     extents: tuple[tuple[str, int], ...] = ()
+    remote_hosts: tuple[str, ...] = ()
+    remote_path: str = ""
 
 
 def datastores_of(session: Session, vm_moref: str) -> Mapping[str, Datastore]:
@@ -35,6 +39,12 @@ def references(session: Session, vm_moref: str) -> Mapping[str, Ref]:
 
 
 def _datastore(row: Mapping[str, Any]) -> Datastore:
-    volume = (row.get("info") or {}).get("vmfs") or {}
+    info = row.get("info") or {}
+    if nas := info.get("nas"):
+        hosts = (nas.get("remoteHost", ""), *(nas.get("remoteHostNames") or ()))
+        hosts, path = tuple(dict.fromkeys(filter(None, hosts))), nas.get("remotePath", "")
+        identity = "nfs-" + hashlib.sha256(f"{sorted(hosts)}{path}".encode()).hexdigest()[:32]
+        return Datastore(row["name"], row.get("summary.type", ""), identity, remote_hosts=hosts, remote_path=path)
+    volume = info.get("vmfs") or {}
     extents = tuple((extent["diskName"], extent["partition"]) for extent in volume.get("extent", ()))
     return Datastore(row["name"], row.get("summary.type", ""), volume.get("uuid", ""), extents)

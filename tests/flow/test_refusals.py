@@ -77,7 +77,7 @@ def doctor(proxy: Proxy, spec: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("mode", "spec", "reason"),
     [
-        ("san", "archive01", "an NFS datastore has no LUN"),
+        ("san", "archive01", "mount -t nfs -o ro,nosuid,nodev,noexec nfs.lab:/export/tokyo-nfs01 /mnt/tokyo-nfs01"),
         ("san", "mail01", "vSAN keeps disks as objects"),
         ("san", "file01", "a raw device mapping's bytes are not on its datastore"),
         ("san", "web02", "a delta above another disk (the VM has a snapshot of its own)"),
@@ -91,7 +91,8 @@ def test_what_is_as_it_is(demo, mode, spec, reason):
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"), [("VVOL", "a vVol is no VMFS LUN"), ("PMEM", "of kind PMEM"), ("NFS41", "has no LUN")]
+    ("kind", "reason"),
+    [("VVOL", "a vVol is no VMFS LUN"), ("PMEM", "of kind PMEM"), ("NFS41", "does not tell which NFS export")],
 )
 def test_other_kinds_of_datastores(demo, monkeypatch, kind, reason):
     told = datastores._datastore

@@ -80,13 +80,15 @@ def test_a_datastore_with_vmfs5_and_one_of_two_luns(demo, spec):
 
 
 def test_what_has_no_lun_is_refused_before_the_snapshot(demo):
-    assert "NFS datastore has no LUN" in str(refusal(demo, "archive01"))
+    assert "its NFS export is not mounted on this proxy" in str(refusal(demo, "archive01"))
     assert "vSAN" in str(refusal(demo, "mail01"))
     assert "raw device mapping" in str(refusal(demo, "file01"))
     assert "snapshot of its own" in str(refusal(demo, "web02"))
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("VVOL", "vVol"), ("NFS41", "NFS"), ("PMEM", "of kind PMEM")])
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("VVOL", "vVol"), ("NFS41", "which NFS export"), ("PMEM", "of kind PMEM")]
+)
 def test_other_datastores_are_refused(demo, kind, reason):
     plan = demo.plan("name:appliance01")
     disk = plan.disks[0].disk

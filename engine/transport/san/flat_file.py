@@ -1,10 +1,10 @@
-"""Which file of a datastore holds a disk's bytes: its descriptor says so, and what can't be read from the LUN."""
+"""Which file of a datastore holds a disk's bytes: its descriptor says so, and what can't be read there."""
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from engine.errors import TransportError
-from engine.transport.vmfs.volume import Volume
 
 _EXTENT = re.compile(r'^(?:RW|RDONLY)\s+(\d+)\s+(\w+)\s+"([^"]+)"', re.MULTILINE)
 _REFUSED = {
@@ -16,6 +16,12 @@ _REFUSED = {
 INSTEAD = "Read this VM's disks over nbdssl."
 
 
+class Files(Protocol):
+    """A datastore's files: a VMFS volume, or an NFS mount."""
+
+    def read_small(self, path: str) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class FlatFile:
     """`path` is relative to the datastore's root; `capacity` in bytes."""
@@ -24,7 +30,7 @@ class FlatFile:
     capacity: int
 
 
-def flat_file(volume: Volume, disk_file: str) -> FlatFile:
+def flat_file(volume: Files, disk_file: str) -> FlatFile:
     """From `[ds] vm1/vm1.vmdk`. VmfsError when the volume has no such file; TransportError for what is no flat disk."""
     path = disk_file.partition("] ")[2]
     text = volume.read_small(path).decode("utf-8", "replace")
@@ -34,7 +40,7 @@ def flat_file(volume: Volume, disk_file: str) -> FlatFile:
     sectors, kind, name = extents[0]
     if kind != "VMFS":
         reason = _REFUSED.get(kind, f"its extent is of type {kind}")
-        raise TransportError(f"{disk_file} can't be read from the LUN: {reason}.", hint=INSTEAD)
+        raise TransportError(f"{disk_file} can't be read over san: {reason}.", hint=INSTEAD)
     if not name.isprintable():
         raise TransportError(f"{disk_file} names {name!a} as its extent, which is no file name.", hint=INSTEAD)
     if "/" in name:
