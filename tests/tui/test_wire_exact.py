@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.console import RenderableType
 from rich.segment import Segment
@@ -80,9 +81,15 @@ class Witness(SampleApp):
 
 
 def _forget_codes(update: CompositorUpdate) -> None:
-    """Textual keeps the codes of a style for the process's life, whatever depth of colours they were made for."""
+    """Textual keeps the codes of a style for the process's life, whatever depth of colours they were made for. And
+    where it cuts a line between a letter and its accent, it sends the accent alone, which a terminal then puts on
+    whatever stands before: neither side is shown that."""
     for _, _, strip in strips_of(update):
         strip._render_cache = None
+        for at, (text, style, control) in enumerate(strip._segments):
+            cut = 0 if control else next((n for n, char in enumerate(text) if cell_len(char)), len(text))
+            if cut:
+                strip._segments[at] = Segment(text[cut:], style)
         for segment in strip:
             if segment.style is not None:
                 segment.style._ansi = None
