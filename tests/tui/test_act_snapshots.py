@@ -115,7 +115,6 @@ def test_what_a_worker_found(
         await app.push_screen(dialog)
         while dialog.summary is None:
             await pilot.pause(0.02)
-        await pilot.pause(0.3)  # the box grows with what came
 
     assert snap_compare(app, terminal_size=size, run_before=show)
 
@@ -182,7 +181,6 @@ def test_job_log(snap_compare: Any, keys: str, size: tuple[int, int], state: Pat
         assert isinstance(pane, JobLogPane)
         while pane.row is None or pane.window is None or not pane.window.rows or pane.picture is None:
             await pilot.pause(0.01)
-        await pilot.pause(0.3)
         await pilot.press("z", *([keys] if keys else []))
         await pilot.pause()
 
