@@ -95,12 +95,15 @@ def _forget_codes(update: CompositorUpdate) -> None:
                 segment.style._ansi = None
 
 
-async def fuzz(seed: int, keys: int, abilities: Abilities) -> Witness:
+async def fuzz(seed: int, frames: int, abilities: Abilities) -> Witness:
+    """Random keys until so many repaints were compared: a slow machine paints several keys at once."""
     chance = random.Random(seed)
     app = Witness(abilities, chance)
+    number = 0
     async with app.run_test(size=SIZES[seed % 3]) as pilot:
-        for number in range(keys):
-            if number % 25 == 24:
+        while app.frames < frames:
+            number += 1
+            if number % 25 == 0:
                 await pilot.resize_terminal(*chance.choice(SIZES))
             await pilot.press(chance.choice(KEYS))
         app.line.flush()
@@ -117,7 +120,6 @@ async def fuzz(seed: int, keys: int, abilities: Abilities) -> Witness:
 )
 async def test_the_screen_is_the_one_that_textual_draws(depth: ColorSystem) -> None:
     app = await fuzz(int(depth), 20, Abilities(colours=depth))
-    assert app.frames > 15
     assert app.differing == []
 
 
@@ -135,6 +137,5 @@ def test_a_wide_character_that_loses_a_half_is_blank(x: int, drawn: str, row: st
 @pytest.mark.parametrize("seed", range(1, 14))
 async def test_over_more_than_a_thousand_repaints(seed: int) -> None:
     app = await fuzz(seed, 100, Abilities())
-    assert app.frames > 80
     assert app.differing == []
     assert app.bytes["ours"] < app.bytes["theirs"] / 2
