@@ -256,7 +256,7 @@ TRANSPORT_MODE="nbdssl";
 /*
  * How often an operation that failed is tried again; 0 is never. Only
  * failures that time can heal count: a busy VM, a locked file, a lost
- * connection.
+ * connection. The removal of a snapshot is tried twice more even at 0.
  * Allowed: a whole number from 0 to 100.
  * Default: 0
  * Costs: Each retry waits BACKOFF_TIME; a job that cannot succeed fails so
@@ -265,7 +265,8 @@ TRANSPORT_MODE="nbdssl";
 // MAX_RETRIES="0";
 
 /*
- * Wait before each retry; matters only when MAX_RETRIES is above 0.
+ * Wait before each retry; with MAX_RETRIES 0 only the removal of a snapshot
+ * knows one.
  * Allowed: a whole number from 0 to 86400 seconds.
  * Default: 10 seconds
  * Costs: The snapshot stays open while a job waits.

@@ -274,7 +274,7 @@ class Settings:
     MAX_RETRIES = IntOption(
         0,
         "How often an operation that failed is tried again; 0 is never. Only failures that time can heal count: a "
-        "busy VM, a locked file, a lost connection.",
+        "busy VM, a locked file, a lost connection. The removal of a snapshot is tried twice more even at 0.",
         least=0,
         most=100,
         section="Retry",
@@ -283,7 +283,7 @@ class Settings:
     )
     BACKOFF_TIME = IntOption(
         10,
-        "Wait before each retry; matters only when MAX_RETRIES is above 0.",
+        "Wait before each retry; with MAX_RETRIES 0 only the removal of a snapshot knows one.",
         least=0,
         most=86400,
         unit="seconds",

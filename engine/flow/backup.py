@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from engine.cancel import CancelToken
@@ -76,7 +76,7 @@ class VmBackup:
             locks.enter_context(vm_lock(job.state, vcenter, moref, job.id))
             job.ledger.intent(Kind.JOB, vm=moref, vcenter=vcenter, pid=os.getpid(), proxy=job.state.proxy_id)
             if self._resume:
-                locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
+                locks.enter_context(self._root_lock())
                 job.resumed = take_over(job, self._resume, moref, read_vm(job.session, moref).name)
             self._settle_merges((vcenter, moref), report)
             plan = outcome.plan = make_plan(job, moref, mounted=self._keep_mounted)
@@ -85,11 +85,15 @@ class VmBackup:
             if plan.obstacle is not None:
                 raise plan.obstacle
             if not self._resume:
-                locks.enter_context(root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id))
+                locks.enter_context(self._root_lock())
             outcome.note_skipped()
             if plan.disks and not plan.exported:
                 outcome.exceptions.append("No disk of this VM can be backed up; nothing was written.")
         return plan
+
+    def _root_lock(self) -> AbstractContextManager[None]:
+        job = self._job
+        return root_lock(backuproot(job.settings.BACKUPROOT), job.state, job.id, self._outcome.leftovers)
 
     def _settle_merges(self, vm: tuple[str, str], report: Reporter) -> None:
         """A merge of this VM's points that was cut off is completed or undone before anything is built on them. One

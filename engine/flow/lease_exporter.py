@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from engine.errors import TransportError, VerifyError
+from engine.errors import TransportError, VcbError, VerifyError
 from engine.flow.disk_progress import conclude, watch
 from engine.flow.grain_list import grain_list
 from engine.flow.incremental import DiskMethod
@@ -10,6 +10,7 @@ from engine.flow.job_context import JobContext
 from engine.flow.ledger import Kind
 from engine.flow.outcome import DiskOutcome
 from engine.flow.plan import Plan
+from engine.flow.unanswered import look_for, silent, unanswered
 from engine.image.direct_output import keep_free
 from engine.image.stream_spool import take_in
 from engine.points.naming import disk_file
@@ -18,6 +19,7 @@ from engine.transport.https import LeaseStream
 from engine.vsphere import tasks
 from engine.vsphere.disks import Disk
 from engine.vsphere.lease import DeviceUrl, ExportLease, ManifestEntry
+from engine.vsphere.properties import Ref
 from engine.vsphere.snapshots import Snapshot
 
 
@@ -32,6 +34,7 @@ class LeaseExporter:
     ) -> None:
         self._job, self._plan, self._snapshot, self.frozen = job, plan, snapshot, frozen
         self._entry = 0
+        self._task: Ref | None = None
         self._lease: ExportLease | None = self._start(report)
 
     def export(self, key: int, method: DiskMethod, directory: Path, report: Reporter) -> DiskOutcome:
@@ -74,9 +77,15 @@ class LeaseExporter:
 
     def abort(self) -> None:
         lease, self._lease = self._lease, None
-        if lease is not None:
-            lease.abort()
-            self._job.ledger.undone(self._entry)
+        if lease is None:
+            return
+        if not lease.abort() and self._task is not None:
+            # Its session has ended, and it with that, but not at once: until then the snapshot can't be removed.
+            try:
+                tasks.cancel_export(self._job.session, self._plan.vm.moref, self._task, self._job.report)
+            except VcbError as error:
+                self._job.report.error(error)
+        self._job.ledger.undone(self._entry)
 
     def _stream(self, key: int, report: Reporter) -> tuple[ExportLease, DeviceUrl, LeaseStream]:
         lease = self._lease = self._lease or self._start(report)
@@ -97,12 +106,16 @@ class LeaseExporter:
         self._entry = job.ledger.intent(Kind.LEASE, vm=vm.moref, snapshot=self._snapshot.moref)
         try:
             lease = ExportLease.start(job.session, self._snapshot.moref, report, cancel=job.cancel, subject=vm.name)
-        except BaseException:
-            job.ledger.undone(self._entry)  # `start` has aborted a lease that did not get ready
+        except BaseException as error:
+            if unanswered(error):
+                self._end_unknown(before, error, report)
+            else:
+                job.ledger.undone(self._entry)  # `start` has aborted a lease that did not get ready
             raise
         # Another session can't reach the lease itself, but it can cancel the lease's task.
-        made = [task.moid for task in tasks.exports(job.session, vm.moref) if task not in before]
-        job.ledger.done(self._entry, timeout=lease.timeout, **({"task": made[0]} if len(made) == 1 else {}))
+        made = [task for task in tasks.exports(job.session, vm.moref) if task not in before]
+        self._task = made[0] if len(made) == 1 else None
+        job.ledger.done(self._entry, timeout=lease.timeout, **({"task": self._task.moid} if self._task else {}))
         offered = {device.device_key for device in lease.devices}
         missing = [planned.disk.name for planned in self._plan.exported if planned.disk.key not in offered]
         if missing:
@@ -110,6 +123,26 @@ class LeaseExporter:
             job.ledger.undone(self._entry)
             raise TransportError(f"The export lease of {vm.name} does not offer {', '.join(missing)}.")
         return lease
+
+    def _end_unknown(self, before: set[Ref], failure: BaseException, report: Reporter) -> None:
+        """The answer that would have named the lease was lost: while it lives, its snapshot can't be removed. What can
+        be reached is the task of an export that was not there before; the ledger keeps what can't be told apart."""
+        job, vm = self._job, self._plan.vm
+
+        def made() -> list[Ref] | None:
+            return [task for task in tasks.exports(job.session, vm.moref) if task not in before] or None
+
+        try:
+            found = look_for(made, failure, job.settings.HTTP_TIMEOUT) or []
+            if len(found) > 1:
+                return
+            for task in found:
+                tasks.cancel_export(job.session, vm.moref, task, report)
+        except VcbError as error:
+            report.error(error)
+            return
+        if found or not silent(failure):
+            job.ledger.undone(self._entry)
 
 
 def _compare(

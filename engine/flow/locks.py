@@ -24,6 +24,8 @@ from engine.state_directory import StateDirectory
 ROOT_LOCK = ".vcb-lock"
 """In BACKUPROOT, while a job uses it."""
 _LONGEST = 4096
+_OPENING = b'{"job": "'
+"""How each lock file of ours begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,23 +101,26 @@ def vm_holder(state: StateDirectory, vcenter: str, moref: str) -> Holder | None:
 
 
 @contextmanager
-def root_lock(root: Path, state: StateDirectory, job_id: str) -> Iterator[None]:
+def root_lock(root: Path, state: StateDirectory, job_id: str, left: list[str] | None = None) -> Iterator[None]:
     """Held while a job uses BACKUPROOT: the jobs of one proxy share it, another proxy is refused with BusyError.
 
-    Raises TargetError when the file can't be made. The last to leave takes the file away.
+    Raises TargetError when the file can't be made. The last to leave takes the file away; where that fails, `left`
+    gets a line about it.
     """
     path, mine = root / ROOT_LOCK, Holder.me(job_id, state.proxy_id)
     fd = _shared(path, mine)
     try:
         yield
     finally:
-        _leave(path, fd)
+        why = _leave(path, fd)
+        if why and left is not None:
+            left.append(f"the lock file {path} ({why}); it stops nobody, and the next job takes it away")
 
 
 @dataclass(frozen=True, slots=True)
 class Abandoned:
-    """A lock file of BACKUPROOT that nobody holds. `holder` is None for one that names nobody: its maker died between
-    making it and writing into it."""
+    """A lock file of BACKUPROOT that nobody holds. `holder` is None for one that names nobody: its maker ended before
+    it had written all of it."""
 
     path: Path
     holder: Holder | None
@@ -135,16 +140,23 @@ def abandoned(root: Path) -> Abandoned | None:
         return None
     finally:
         os.close(fd)
-    holder = Holder.parse(said)
-    return Abandoned(path, holder) if holder or not said else None
+    ours = said.startswith(_OPENING) or _OPENING.startswith(said)
+    return Abandoned(path, Holder.parse(said)) if ours else None
 
 
-def _leave(path: Path, fd: int) -> None:
-    with suppress(OSError):  # others are still there; or it can't be removed, and a file that stays does no harm
+def _leave(path: Path, fd: int) -> str:
+    """Why the file stays, though nobody holds it; "" when it doesn't."""
+    try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _same(fd, path):
             path.unlink()
-    os.close(fd)
+    except BlockingIOError:  # others are still there
+        return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    finally:
+        os.close(fd)
+    return ""
 
 
 def _shared(path: Path, mine: Holder) -> int:

@@ -8,9 +8,13 @@ from engine.flow.ledger import Kind
 from engine.flow.outcome import Outcome
 from engine.flow.plan import Plan
 from engine.flow.retry import with_retries
+from engine.flow.unanswered import look_for, silent
 from engine.loglevel import LogLevel
 from engine.vsphere import snapshots, tasks
 from engine.vsphere.snapshots import SNAPSHOT_NAME, GuestQuiesce, OwnershipToken, Snapshot
+
+REMOVAL_RETRIES = 2
+"""At least so often the removal of a snapshot is tried again, when time may heal what stopped it."""
 
 
 class SnapshotStep:
@@ -117,27 +121,33 @@ class SnapshotStep:
                 report=job.report,
                 cancel=job.cancel,
             )
-        except VcbError:
-            self._recover()
+        except VcbError as error:
+            self._recover(error)
             raise
         job.ledger.done(self._entry, moref=self.snapshot.moref)
         return self.snapshot
 
-    def _recover(self) -> None:
+    def _recover(self, failure: VcbError) -> None:
         """After a failed or cancelled creation: the snapshot may exist all the same (the answer was lost, the task
         ended after the cancel). It is looked up by this job's token, so that the clean-up can remove it."""
-        job, vm = self._job, self._plan.vm
+        job, doubtful = self._job, silent(failure)
         try:
-            tasks.await_running(job.session, vm.moref, job.report, kind="VirtualMachine.createSnapshot")
-            self.snapshot = self._existing()
+            self.snapshot = look_for(self._settled, failure, job.settings.HTTP_TIMEOUT)
         except VcbError as error:
-            self._job.report.error(error)
-            self._outcome.leftovers.append(f"perhaps a snapshot {SNAPSHOT_NAME} of job {self._job.id}")
-            return
-        if self.snapshot is None:
-            self._job.ledger.undone(self._entry)
+            job.report.error(error)
+            doubtful = True
+        if self.snapshot is not None:
+            job.ledger.done(self._entry, moref=self.snapshot.moref)
+        elif doubtful:
+            self._outcome.leftovers.append(f"perhaps a snapshot {SNAPSHOT_NAME} of job {job.id}")
         else:
-            self._job.ledger.done(self._entry, moref=self.snapshot.moref)
+            job.ledger.undone(self._entry)
+
+    def _settled(self) -> Snapshot | None:
+        """`_existing`, when no creation is at work on the VM any more."""
+        job, vm = self._job, self._plan.vm
+        tasks.await_running(job.session, vm.moref, job.report, kind="VirtualMachine.createSnapshot")
+        return self._existing()
 
     def _existing(self) -> Snapshot | None:
         """This job's own snapshot, when an earlier attempt made it after all."""
@@ -163,14 +173,19 @@ def remove_leftover(job: JobContext, vm_moref: str, snapshot: Snapshot, number: 
 
 
 def _remove(job: JobContext, snapshot: Snapshot, number: int) -> None:
-    """Removal is never cut short by a cancel: half a clean-up is worse than a late one. When it fails, the ledger's
-    entry stays open, and every later run on this VM tells of it."""
-    try:
+    """Removal is never cut short by a cancel: half a clean-up is worse than a late one. It is tried again even with
+    MAX_RETRIES 0: that speaks of work, and a snapshot left on a VM grows. When it fails, the ledger's entry stays
+    open, and every later run on this VM tells of it."""
+
+    def remove() -> bool:
         attachments.sweep(job)
+        return snapshots.remove(job.session, snapshot.moref, job.report)
+
+    try:
         there = with_retries(
-            lambda: snapshots.remove(job.session, snapshot.moref, job.report),
+            remove,
             doing=f"Removing snapshot {snapshot.moref}",
-            retries=job.settings.MAX_RETRIES,
+            retries=max(job.settings.MAX_RETRIES, REMOVAL_RETRIES),
             backoff=job.settings.BACKOFF_TIME,
             report=job.report,
             cancel=CancelToken(),

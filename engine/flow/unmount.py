@@ -27,7 +27,7 @@ def unmount_directory(job: JobContext, directory: Path, outcome: Outcome) -> Non
     outcome.point, outcome.vm = path, marker.vm_name
     if marker.adopted:
         job.adopted |= {marker.snapshot}
-    with vm_lock(job.state, marker.vcenter, marker.vm, job.id), root_lock(root, job.state, job.id):
+    with vm_lock(job.state, marker.vcenter, marker.vm, job.id), root_lock(root, job.state, job.id, outcome.leftovers):
         job.ledger.intent(Kind.JOB, vm=marker.vm, vcenter=marker.vcenter, proxy=marker.proxy)
         removes_snapshot = bool(marker.snapshot) and marker.snapshot_policy in _REMOVES
         before = removes_snapshot and consolidation_needed(job.session, marker.vm)

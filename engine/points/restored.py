@@ -49,4 +49,5 @@ def _read(home: Path) -> dict[int, datetime]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise ImageError(f"{path} can't be read: {error}.", hint="Remove it; the next backup is then a full.") from None
+        why = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} can't be read: {why}.", hint="Remove it; the next backup is then a full.") from None

@@ -59,8 +59,9 @@ class Approvals:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, msgspec.ValidationError) as error:
+            why = getattr(error, "strerror", None) or error
             raise ConfigError(
-                f"the approved certificates cannot be read: {error}", file=str(self.path), hint="vcb trust lists them."
+                f"the approved certificates cannot be read: {why}.", file=str(self.path), hint="vcb trust lists them."
             ) from None
 
     def pins(self) -> Pins:

@@ -138,7 +138,7 @@ def translate(fault: Exception, *, doing: str, subject: str, name_of: NameOf | N
     why = _filled(row.why, fault) or said.rstrip(".") or name
     sentence = f"{subject}: {doing} failed: {why}."
     if said and said.rstrip(".") != why:
-        sentence += f" The server says: {said}"
+        sentence += f" The server says: {said.rstrip('.')}."
     return row.error(sentence, fault=name, hint=row.hint, transient=row.transient)
 
 

@@ -119,9 +119,9 @@ class Lease:
         except VcbError as error:
             raise self._loss(error.fault, error.sentence) from error
 
-    def abort(self) -> None:
-        """Ends the lease as failed, so that vCenter shows it so and frees the VM. Never raises: it runs while another
-        error is on its way."""
+    def abort(self) -> bool:
+        """Ends the lease as failed, so that vCenter shows it so and frees the VM; False when vCenter did not take that.
+        Never raises: it runs while another error is on its way."""
         self._stop()
         self._lost = self._lost or self._loss("RequestCanceled", "it was aborted.")
         fault = vmodl.LocalizedMethodFault(
@@ -135,9 +135,11 @@ class Lease:
                 subject=self._subject,
             )
             self._report.step(f"{self._subject}: the {self.kind} lease has been aborted")
+            return True
         except VcbError as error:
             # It is over already (timed out, or its session ended), or nobody can be told: it times out by itself.
             self._report.step(f"{self._subject}: the {self.kind} lease could not be aborted: {error}")
+            return False
 
     def __enter__(self) -> Self:
         return self

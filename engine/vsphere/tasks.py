@@ -1,13 +1,15 @@
 """Waits for a vSphere task to end, by property filter; cancels it in vCenter when the operator says stop."""
 
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pyVmomi import vmodl
 
 from engine.cancel import CancelToken
-from engine.errors import Cancelled, VcbError, VsphereError
+from engine.errors import Cancelled, CleanupError, VcbError, VsphereError
 from engine.reporter import Reporter
 from engine.vsphere.faults import fault_name
 from engine.vsphere.properties import Ref, get, get_one
@@ -16,6 +18,7 @@ from engine.vsphere.watch import Watch
 
 # Leaf paths: some servers' whole `info` cannot be decoded (facts/pyvmomi-vcsim-lab.md section 2).
 _PATHS = ("info.state", "info.progress", "info.error", "info.result")
+_LOOK = 0.5
 
 
 def wait(
@@ -111,6 +114,19 @@ def exports(session: Session, vm_moref: str) -> list[Ref]:
         for task, info in rows.items()
         if "export" in info.get("info.descriptionId", "").lower() and info.get("info.state") in ("running", "queued")
     ]
+
+
+def cancel_export(session: Session, vm_moref: str, task: Ref, report: Reporter, *, patience: float = 15.0) -> None:
+    """Ends the export lease that this task stands for, of whichever session, and waits until it is gone. Raises
+    `CleanupError` when it has not ended after `patience` (seconds)."""
+    report.step(f"{vm_moref}: cancelling the export task {task.moid}")
+    with suppress(vmodl.MethodFault, *Session.DROPPED):  # it may have ended by itself
+        session.managed(task).CancelTask()
+    until = time.monotonic() + patience
+    while task in exports(session, vm_moref):
+        if time.monotonic() >= until:
+            raise CleanupError(f"The export lease of {vm_moref} has not ended.", hint="Cancel its task.")
+        time.sleep(_LOOK)
 
 
 def await_running(session: Session, vm_moref: str, report: Reporter, *, kind: str) -> None:

@@ -38,6 +38,34 @@ def test_a_sample_of_the_matrix(template: Path, tmp_path: Path, transport: str) 
         assert not verdict.problems, f"{verdict.name}: {verdict.problems}"
 
 
+@pytest.fixture(scope="module")
+def cells(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Cell]:
+    recorded = {"https": record(template, tmp_path_factory.mktemp("recorded") / "scene", "https")}
+    return {cell.name: cell for cell in matrix.all_cells(recorded)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SOAP lost after / open disks / https / ExportSnapshot 1",
+        "sessions expire / export / https / all",
+        *(
+            pytest.param(one, marks=pytest.mark.exhaustive)
+            for one in (
+                "SOAP silent / snapshot / https / CreateSnapshotEx_Task",
+                "SOAP silent / open disks / https / ExportSnapshot",
+                "SOAP silent / remove snapshot / https / CurrentTime",
+                "VM deleted / export / https / meanwhile",
+            )
+        ),
+    ],
+)
+def test_cells_that_have_failed(cells: dict[str, Cell], template: Path, name: str) -> None:
+    """A lease or snapshot whose answer never came, a removal that one silence stopped, words without an end."""
+    verdict = matrix.run(cells[name], template)
+    assert not verdict.problems, verdict.problems
+
+
 def test_the_runner_notices_what_is_wrong(template: Path) -> None:
     """A judge that passes everything proves nothing: a snapshot that is forgotten, a point that is damaged."""
 

@@ -245,6 +245,9 @@ def test_a_lock_file_whose_maker_was_killed_before_it_wrote_its_name_goes(proxy,
     os.close(held)
     assert [each.id for each in clean(proxy).removed] == [str(lock)]
     assert_nothing_left(proxy)
+    lock.write_bytes(b'{"job": "2026')  # its disk was full
+    assert [each.id for each in clean(proxy).removed] == [str(lock)]
+    assert_nothing_left(proxy)
     lock.write_bytes(b"an admin's")
     assert look(proxy).leftovers == ()
 

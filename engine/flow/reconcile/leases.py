@@ -7,9 +7,6 @@ nothing tells our export from another's: then its own time-out, five minutes wit
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-
-from pyVmomi import vmodl
 
 from engine.errors import CleanupError
 from engine.flow.ledger import Entry, Kind
@@ -38,16 +35,13 @@ class Leases:
         assert session is not None
         ((job, number),) = leftover.records
         entry = next(entry for entry in scene.jobs[job].entries if entry.number == number)
-        task, until = entry.details.get("task"), time.monotonic() + _PATIENCE
-        if task:
-            scene.report.step(f"{leftover.vm_name}: cancelling the export task {task}")
-            with suppress(vmodl.MethodFault, *Session.DROPPED):  # it may have ended by itself
-                session.managed(Ref("Task", task)).CancelTask()
-        else:
-            rest = max(0.0, entry.at + _TIMEOUT - time.time())
-            until += min(rest, _TIMEOUT)
-            scene.report.step(f"{leftover.vm_name}: waiting for the time-out of the export lease, at most {rest:.0f} s")
-        while self._running(session, leftover.vm, task):
+        if task := entry.details.get("task"):
+            tasks.cancel_export(session, leftover.vm, Ref("Task", task), scene.report)
+            return
+        rest = min(max(0.0, entry.at + _TIMEOUT - time.time()), _TIMEOUT)
+        scene.report.step(f"{leftover.vm_name}: waiting for the time-out of the export lease, at most {rest:.0f} s")
+        until = time.monotonic() + rest + _PATIENCE
+        while self._running(session, leftover.vm, None):
             if time.monotonic() >= until:
                 raise CleanupError(f"The export lease of {leftover.vm_name} has not ended.", hint="Cancel its task.")
             scene.cancel.wait(_LOOK)
