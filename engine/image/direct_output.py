@@ -1,8 +1,9 @@
 """One file written front to back, past the page cache, with its SHA-256 on the way.
 
 Fresh page-cache pages cost more than everything else in a virtual machine (measured: 1.5 to 4 CPU seconds a GiB),
-so blocks go out by O_DIRECT from a few reused, page-aligned buffers. The caller's thread fills and hashes a buffer
-while a thread of this module writes the one before.
+so blocks go out by O_DIRECT from a few reused, page-aligned buffers. The caller's thread fills a buffer while one
+thread of this module hashes the one before, holes included, and another writes the one before that: the hash takes
+longer than all else where nothing is compressed (SHA-256 has no second core to go to), so nothing waits for it in turn.
 """
 
 import contextlib
@@ -15,7 +16,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from engine.errors import TargetError, TargetFull
 from engine.image.written import WrittenFile
@@ -23,8 +25,9 @@ from engine.image.written import WrittenFile
 ALIGNMENT = 4096
 """Of offsets, lengths and memory under O_DIRECT; also right for 512-byte devices."""
 BUFFER = 4 << 20
-BUFFERS = 3
-_HASH_STEP = 8 << 20
+BUFFERS = 4
+"""One being filled, one hashed, one written, and one between them."""
+_TICK = 0.1
 _ZEROS = memoryview(bytes(1 << 20))
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -84,12 +87,21 @@ def write_small(path: Path, data: bytes) -> WrittenFile:
     return WrittenFile(path.name, len(data), hashlib.sha256(data).hexdigest())
 
 
+class _Block(NamedTuple):
+    """Filled up to `size`, for byte `offset` of the file."""
+
+    buffer: memoryview
+    size: int
+    offset: int
+
+
 class DirectOutput:
-    """Sequential writer of `path` (mode 0600, replaced if it exists). Memory: three buffers of 4 MiB.
+    """Sequential writer of `path` (mode 0600, replaced if it exists). Memory: four buffers of 4 MiB.
 
     Every method may raise `TargetFull` or `TargetError`, also for a block handed over earlier. Whoever does not
-    reach `close` must call `abort`, which removes the file. `pulse` is called about every 8 MiB while long holes are
-    hashed, and may raise. Where the file system refuses O_DIRECT, writing goes on through the page cache.
+    reach `close` must call `abort`, which removes the file. `pulse` is called about ten times a second, from the
+    caller's thread, while it waits for the hash or the target, and may raise. Where the file system refuses O_DIRECT,
+    writing goes on through the page cache.
     """
 
     def __init__(self, path: Path, *, reserve: Reserve | None = None, pulse: Callable[[], None] | None = None) -> None:
@@ -106,12 +118,21 @@ class DirectOutput:
         self._start = 0
         self._fill = 0
         self._free: SimpleQueue[memoryview] = SimpleQueue()
-        self._full: SimpleQueue[tuple[memoryview, int, int] | None] = SimpleQueue()
+        self._filled: SimpleQueue[_Block | int | None] = SimpleQueue()
+        self._hashed: SimpleQueue[_Block | None] = SimpleQueue()
         for _ in range(BUFFERS - 1):
             self._free.put(memoryview(mmap.mmap(-1, BUFFER)))
         self._buffer = memoryview(mmap.mmap(-1, BUFFER))
-        self._thread = threading.Thread(target=self._run, name=f"image-output {path.name}", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._hash_all, name=f"image-hash {path.name}", daemon=True),
+            threading.Thread(target=self._write_all, name=f"image-output {path.name}", daemon=True),
+        ]
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            self.abort()
+            raise
 
     @property
     def position(self) -> int:
@@ -131,28 +152,21 @@ class DirectOutput:
                 self._hand_over()
 
     def skip(self, length: int) -> None:
-        """Leaves a hole of `length` bytes, which reads, and is hashed, as zeros.
+        """Leaves a hole of `length` bytes, which reads, and is hashed, as zeros. Does not wait for its hash.
 
         What follows a hole must start at a multiple of 4096.
         """
         if not length:
             return
         self._hand_over()
-        end = self._start + length
-        while self._start < end:
-            step = min(end - self._start, _HASH_STEP)
-            began = time.perf_counter()
-            for done in range(0, step, len(_ZEROS)):
-                self._hash.update(_ZEROS[: step - done])
-            self.hash_seconds += time.perf_counter() - began
-            self._start += step
-            self._pulse()
+        self._filled.put(length)
+        self._start += length
 
     def close(self) -> WrittenFile:
-        """Writes the rest, waits for it, fsyncs. After this the file is complete and durable."""
+        """Writes the rest, waits for it and for the hash, fsyncs. After this the file is complete and durable."""
         size = self.position
         self._hand_over()
-        self._stop()
+        self._stop(self._pulse)
         if self._error is not None:
             raise self._error
         began = time.perf_counter()
@@ -167,18 +181,21 @@ class DirectOutput:
         return WrittenFile(self.path.name, size, self._hash.hexdigest())
 
     def abort(self) -> None:
-        """Ends the thread and removes the file, finished or not. Safe more than once."""
+        """Ends the threads and removes the file, finished or not. Safe more than once."""
         self._error = self._error or TargetError(f"Writing {self.path} was given up.")
-        self._stop()
+        self._stop(lambda: None)
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
         discard(self.path)
 
-    def _stop(self) -> None:
-        if self._thread.is_alive():
-            self._full.put(None)
-            self._thread.join()
+    def _stop(self, pulse: Callable[[], None]) -> None:
+        """Lets the threads come to the end of what was handed over; after an error they only run through it."""
+        self._filled.put(None)
+        for thread in self._threads:
+            while thread.is_alive():
+                thread.join(_TICK)
+                pulse()
 
     def _open(self) -> tuple[int, bool]:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -197,31 +214,58 @@ class DirectOutput:
             raise self._error
         if not self._fill:
             return
-        size, self._fill = self._fill, 0
-        began = time.perf_counter()
-        self._hash.update(self._buffer[:size])
-        self.hash_seconds += time.perf_counter() - began
-        self._full.put((self._buffer, size, self._start))
-        self._start += size
-        self.stored += size
-        self._buffer = self._free.get()
+        self._filled.put(_Block(self._buffer, self._fill, self._start))
+        self._start += self._fill
+        self.stored += self._fill
+        self._fill = 0
+        self._buffer = self._empty_buffer()
 
-    def _run(self) -> None:
-        while (block := self._full.get()) is not None:
-            buffer, size, offset = block
+    def _empty_buffer(self) -> memoryview:
+        """The next one that was hashed and written; before it a long hole may have to be hashed."""
+        while True:
+            try:
+                return self._free.get(timeout=_TICK)
+            except Empty:
+                self._pulse()
+
+    def _hash_all(self) -> None:
+        """Hashes blocks and holes in the file's order, and passes the blocks on."""
+        while (part := self._filled.get()) is not None:
+            began = time.perf_counter()
+            try:
+                if isinstance(part, int):
+                    self._hash_hole(part)
+                elif self._error is None:
+                    self._hash.update(part.buffer[: part.size])
+            except BaseException as error:  # raised again in the caller's thread
+                self._error = self._error or error
+            self.hash_seconds += time.perf_counter() - began
+            if not isinstance(part, int):
+                self._hashed.put(part)
+        self._hashed.put(None)
+
+    def _hash_hole(self, length: int) -> None:
+        for done in range(0, length, len(_ZEROS)):
+            if self._error is not None:
+                return
+            self._hash.update(_ZEROS[: length - done])
+
+    def _write_all(self) -> None:
+        while (block := self._hashed.get()) is not None:
             if self._error is None:
                 began = time.perf_counter()
                 try:
-                    self._write_block(buffer, size, offset)
+                    self._write_block(block)
                 except OSError as error:
                     self._error = target_error(error, self.path)
                 except BaseException as error:  # raised again in the caller's thread
                     self._error = error
                 self.write_seconds += time.perf_counter() - began
-            self._free.put(buffer)
+            self._free.put(block.buffer)
 
-    def _write_block(self, buffer: memoryview, size: int, offset: int) -> None:
+    def _write_block(self, block: _Block) -> None:
         """The block, padded with zeros to the alignment; `close` cuts the padding of the last one off."""
+        buffer, size, offset = block
         padded = -(-size // ALIGNMENT) * ALIGNMENT
         buffer[size:padded] = _ZEROS[: padded - size]
         if self._reserve is not None:

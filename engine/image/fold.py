@@ -46,7 +46,7 @@ def fold(
     `parent` it is the child of that image and keeps grains of zeros, without one it is a whole disk. `hashes` gets the
     entries of each unit, `progress` the bytes written.
 
-    Memory: one packed unit (33 MiB), three output buffers, and the images'. Raises `ImageError` when image and list
+    Memory: one packed unit (33 MiB), four output buffers, and the images'. Raises `ImageError` when image and list
     disagree, `TargetFull`, `TargetError`, `Cancelled`; the file is gone then.
     """
     for image, _ in links:

@@ -1,8 +1,8 @@
 """Disk bytes to image files: readers -> zero detection -> deflate in threads -> one ordered writer.
 
 Memory is bounded whatever the disk and however slow the target: (threads + 4) packed units of at most 33 MiB,
-(threads + 2) read buffers of 2 MiB, three output buffers of 4 MiB, 4 bytes for each 32 MiB of the disk (8 MiB for
-62 TiB), and the extents asked for. With two threads that is 220 MiB when nothing compresses.
+(threads + 2) read buffers of 2 MiB, four output buffers of 4 MiB, 4 bytes for each 32 MiB of the disk (8 MiB for
+62 TiB), and the extents asked for. With two threads that is 224 MiB when nothing compresses.
 """
 
 import os

@@ -7,15 +7,16 @@ import random
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.errors import TargetError, TargetFull
+from engine.errors import Cancelled, TargetError, TargetFull
 from engine.image import direct_output
-from engine.image.direct_output import BUFFER, DirectOutput
-from tests.image.disks import MIB, no_thread_left
+from engine.image.direct_output import BUFFER, BUFFERS, DirectOutput
+from tests.image.disks import MIB, TIB, no_thread_left
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, BUFFER, 3 * BUFFER + 12_345])
@@ -32,8 +33,7 @@ def test_any_size(tmp_path: Path, size: int) -> None:
 
 
 def test_holes_are_holes_and_hashed_as_zeros(tmp_path: Path) -> None:
-    pulses: list[None] = []
-    output = DirectOutput(tmp_path / "file", pulse=lambda: pulses.append(None))
+    output = DirectOutput(tmp_path / "file")
     output.skip(20 * MIB)
     output.write(b"x" * 4096)
     output.skip(4096)
@@ -44,8 +44,108 @@ def test_holes_are_holes_and_hashed_as_zeros(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == truth
     assert written.sha256 == hashlib.sha256(truth).hexdigest()
     assert output.stored == 4196
-    assert len(pulses) == 5
     assert (tmp_path / "file").stat().st_blocks * 512 < MIB
+
+
+class Gate:
+    """A pulse that opens at its third beat, and what waits for that."""
+
+    def __init__(self) -> None:
+        self.beats = 0
+        self.open = threading.Event()
+
+    def pulse(self) -> None:
+        self.beats += 1
+        if self.beats == 3:
+            self.open.set()
+
+
+def test_the_pulse_beats_while_the_caller_waits_for_a_buffer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, real = Gate(), os.pwrite
+
+    def pwrite(fd: int, data: Any, offset: int) -> int:
+        assert gate.open.wait(60)
+        return real(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    data = random.Random(3).randbytes((BUFFERS + 1) * BUFFER)
+    output = DirectOutput(tmp_path / "file", pulse=gate.pulse)
+    output.write(data)
+    assert gate.beats >= 3
+    assert output.close().sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_a_hole_that_takes_hours_to_hash_can_be_given_up(tmp_path: Path) -> None:
+    """Neither `skip` nor what follows it waits for the hash, `close` does, and an `abort` ends it."""
+
+    def stop() -> None:
+        raise Cancelled("Stop.")
+
+    with no_thread_left():
+        output = DirectOutput(tmp_path / "file", pulse=stop)
+        output.write(b"x" * 4096)
+        output.skip(62 * TIB)
+        output.write(b"y" * 4096)
+        assert output.position == 62 * TIB + 8192
+        with pytest.raises(Cancelled):
+            output.close()
+        output.abort()
+    assert not (tmp_path / "file").exists()
+
+
+def test_a_write_error_ends_the_hash_of_a_long_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, data: Any, offset: int) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with no_thread_left():
+        output = DirectOutput(tmp_path / "file")
+        output.write(b"x" * 4096)
+        with pytest.raises(TargetFull):  # noqa: PT012 - whichever of the two the error reaches
+            output.skip(62 * TIB)
+            output.close()
+        output.abort()
+
+
+class BrokenHash:
+    """Takes one block, and fails at the next."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def update(self, data: memoryview) -> None:
+        self.taken += 1
+        if self.taken == 2:
+            raise MemoryError
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_an_error_of_the_hash_reaches_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hole: bool) -> None:
+    monkeypatch.setattr(direct_output.hashlib, "sha256", BrokenHash)
+    with no_thread_left():
+        output = DirectOutput(tmp_path / "file")
+        with pytest.raises(MemoryError):  # noqa: PT012 - whichever of them the error reaches
+            output.write(bytes(BUFFER))
+            if hole:
+                output.skip(62 * TIB)
+            output.write(bytes(2 * BUFFERS * BUFFER))
+            output.close()
+        output.abort()
+    assert not (tmp_path / "file").exists()
+
+
+def test_no_thread_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("image-output"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with no_thread_left(), pytest.raises(RuntimeError):
+        DirectOutput(tmp_path / "file")
+    assert not (tmp_path / "file").exists()
 
 
 def test_an_older_file_is_replaced(tmp_path: Path) -> None:
