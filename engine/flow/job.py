@@ -1,7 +1,7 @@
 """The engine's front door: plan, backup, mount and unmount, each one call that connects, works and answers."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from engine.cancel import CancelToken
@@ -140,9 +140,8 @@ def _job(
     job_id: str,
 ) -> Iterator[JobContext]:
     state = StateDirectory.default()
-    session = open_session(settings, report, prompt)
-    ledger = Ledger(state.job(job_id))
-    try:
+    # The session ends whatever becomes of the ledger: one that stays logged in counts against vCenter's limit.
+    with open_session(settings, report, prompt) as session, closing(Ledger(state.job(job_id))) as ledger:
         session.start_keepalive()
         yield JobContext(
             id=job_id,
@@ -154,9 +153,6 @@ def _job(
             ledger=ledger,
             adopted=frozenset([adopt] if adopt else []),
         )
-    finally:
-        ledger.close()
-        session.close()
 
 
 def open_session(settings: Settings, report: Reporter, prompt: Prompt | None) -> Session:

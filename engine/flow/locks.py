@@ -171,11 +171,11 @@ def _shared(path: Path, mine: Holder) -> int:
                         f"BACKUPROOT {path.parent} is in use by another proxy ({holder.proxy}): {holder}.",
                         hint="Give each proxy a BACKUPROOT of its own, or wait until that one is done.",
                     )
+                if _same(fd, path):
+                    return fd
             except (OSError, BusyError):
                 _leave(path, fd)
                 raise
-            if _same(fd, path):
-                return fd
             os.close(fd)
     except OSError as error:
         kind = TargetFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else TargetError

@@ -23,7 +23,7 @@ from engine.errors import (
 )  # fmt: skip
 from engine.events import DiskProgress, Fallback, ResultState, Retry, StageStarted
 from engine.flow import snapshot_step
-from engine.flow.ledger import ledgers
+from engine.flow.ledger import Ledger, ledgers
 from engine.lab import power
 from engine.lab.faults import Rule
 from engine.state_directory import StateDirectory
@@ -371,3 +371,16 @@ def test_removal_of_somebody_elses_snapshot_is_refused_at_the_point_of_use(proxy
     stranger = Snapshot("snapshot-9", "theirs", "", None, False, None, ())  # type: ignore[arg-type]
     with pytest.raises(CleanupError, match="not provably"):
         snapshot_step.remove_leftover(Context(), "vm-1", stranger)  # type: ignore[arg-type]
+
+
+def test_a_ledger_that_cannot_be_closed_keeps_no_session_in_vcenter(proxy, monkeypatch):
+    real = Ledger.close
+
+    def close(ledger):
+        real(ledger)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Ledger, "close", close)
+    outcome = proxy.backup()
+    assert outcome.error is not None
+    assert proxy.lab.vsphere.sessions.all() == []
