@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import hashlib
-import mmap
 import os
 import threading
 import time
@@ -20,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 from engine.errors import TargetError, TargetFull
+from engine.image.units import private_memory
 from engine.image.written import WrittenFile
 
 ALIGNMENT = 4096
@@ -121,8 +121,8 @@ class DirectOutput:
         self._filled: SimpleQueue[_Block | int | None] = SimpleQueue()
         self._hashed: SimpleQueue[_Block | None] = SimpleQueue()
         for _ in range(BUFFERS - 1):
-            self._free.put(memoryview(mmap.mmap(-1, BUFFER)))
-        self._buffer = memoryview(mmap.mmap(-1, BUFFER))
+            self._free.put(private_memory(BUFFER))
+        self._buffer = private_memory(BUFFER)
         self._threads = [
             threading.Thread(target=self._hash_all, name=f"image-hash {path.name}", daemon=True),
             threading.Thread(target=self._write_all, name=f"image-output {path.name}", daemon=True),

@@ -8,13 +8,14 @@ MAX_EXPANSION = 2
 """A grain that does not compress may grow; no writer makes it twice as large."""
 
 
-def check_length(length: int, grain: int, where: str) -> None:
-    """`length` is what a grain's marker says of its compressed bytes; `grain` the size of a grain in bytes."""
+def check_length(length: int, grain: int, where: object) -> None:
+    """`length` is what a grain's marker says of its compressed bytes; `grain` the size of a grain in bytes; `where` is
+    what errors begin with."""
     if not 0 < length <= MAX_EXPANSION * grain:
         raise ImageError(f"{where}: a grain of {length} compressed bytes is not plausible.")
 
 
-def inflate(data: bytes | memoryview, grain: int, needed: int, where: str) -> bytes:
+def inflate(data: bytes | memoryview, grain: int, needed: int, where: object) -> bytes:
     """The grain's content, `needed` (what lies inside the disk) to `grain` bytes.
 
     Raises `ImageError` when the data is damaged (deflate's Adler-32 is checked), too short or too long.

@@ -30,6 +30,17 @@ class Stored(NamedTuple):
     sector: int
 
 
+class Where(NamedTuple):
+    """A grain, as errors name it. Put into words only then: every grain that is read has one."""
+
+    path: Path
+    byte: int
+    sector: int
+
+    def __str__(self) -> str:
+        return f"{self.path}: grain at byte {self.byte} of the disk (sector {self.sector})"
+
+
 class SparseExtent(ABC):
     """A sparse extent in one file with its descriptor inside; a subclass knows its header and its grains.
 
@@ -132,8 +143,8 @@ class SparseExtent(ABC):
             raise ImageError(f"{self.path} does not hold the grain at byte {grain * self._grain} of the disk.")
         return Stored(grain, sector)
 
-    def _where(self, stored: Stored) -> str:
-        return f"{self.path}: grain at byte {stored.grain * self._grain} of the disk (sector {stored.sector})"
+    def _where(self, stored: Stored) -> Where:
+        return Where(self.path, stored.grain * self._grain, stored.sector)
 
     def _table(self, unit: int) -> "array[int] | None":
         place = self._directory[unit]

@@ -22,9 +22,9 @@ class StreamOptimizedImage(SparseExtent):
         for stored, compressed in self._compressed_of(self._lookup(offset, buffer)):
             start = stored.grain * self._grain
             needed = min(self._grain, self.capacity - start)
-            content = inflate(compressed, self._grain, needed, self._where(stored))
+            content = memoryview(inflate(compressed, self._grain, needed, self._where(stored)))
             first, last = max(start, offset), min(start + needed, offset + len(buffer))
-            buffer[first - offset : last - offset] = memoryview(content)[first - start : last - start]
+            buffer[first - offset : last - offset] = content[first - start : last - start]
 
     def packed(self, grains: Iterable[int]) -> Iterator[tuple[int, memoryview]]:
         """These grains (numbers, ascending) as they are stored: (number, deflated bytes). Raises `ImageError` for one

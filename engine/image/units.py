@@ -141,7 +141,12 @@ class UnitEncoder(ABC):
 
 def new_buffer() -> memoryview:
     """Memory for one packed unit of any format; pages are taken only as far as it is filled."""
-    return memoryview(mmap.mmap(-1, UNIT + TABLE_ENTRIES * GRAIN_OVERHEAD))
+    return private_memory(UNIT + TABLE_ENTRIES * GRAIN_OVERHEAD)
+
+
+def private_memory(size: int) -> memoryview:
+    """Page-aligned zeros. Private: each page of shared memory, the default of `mmap`, goes through a file system."""
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def units_of(extents: Iterable[Extent]) -> Iterator[Unit]:
