@@ -29,6 +29,8 @@ finalizer only appends here (which is atomic); the books are changed under the l
 _departed: deque[str] = deque()
 _forms: dict[str, set[str]] = {}
 _longest_first: list[str] | None = None
+_beginnings: dict[str, list[str]] = {}
+"""The same forms by their first characters; none is shorter than `_SHORTEST`."""
 
 
 class Secret:
@@ -112,13 +114,27 @@ def _written_forms(value: str) -> set[str]:
 
 def redact(text: str) -> str:
     """The text with every known secret, in any form that a protocol gives it, replaced by `***`."""
+    if len(text) < _SHORTEST:
+        return text
+    for form in _candidates(text):
+        if form in text:
+            text = text.replace(form, MASK)
+    return text
+
+
+def _candidates(text: str) -> list[str]:
+    """The forms that may be in the text, the longest first. A short text (of events, nearly all) is looked up by its
+    beginnings of forms, for a worker knows a thousand forms; in a long text it is quicker to search for each."""
     global _longest_first  # noqa: PLW0603
     with _lock:
         _let_go()
         if _longest_first is None:
             _longest_first = sorted(set().union(*_forms.values()), key=len, reverse=True)
-        known = _longest_first
-    for form in known:
-        if form in text:
-            text = text.replace(form, MASK)
-    return text
+            _beginnings.clear()
+            for form in _longest_first:
+                _beginnings.setdefault(form[:_SHORTEST], []).append(form)
+        if len(text) > len(_longest_first):
+            return _longest_first
+        met = {text[at : at + _SHORTEST] for at in range(len(text) - _SHORTEST + 1)}
+        found = [form for beginning in met if beginning in _beginnings for form in _beginnings[beginning]]
+    return sorted(found, key=len, reverse=True)

@@ -35,7 +35,6 @@ class DraftKeeper:
         """Keeps `mine` as the draft over `base`, soon; see `Drafts.keep`."""
         with self._changed:
             self._wanted[drafts.real] = _Wanted(drafts, base, mine, exists)
-            self._changed.notify_all()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="drafts", daemon=True)
                 self._thread.start()
@@ -48,11 +47,7 @@ class DraftKeeper:
             return self._changed.wait_for(lambda: not self._wanted and not self._writing, seconds)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._wanted)
-                wanted, self._wanted = list(self._wanted.values()), {}
-                self._writing = True
+        while wanted := self._take():
             for each in wanted:
                 try:
                     each.drafts.keep(each.base, each.mine, exists=each.exists)
@@ -62,3 +57,12 @@ class DraftKeeper:
                 self._writing = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._hurry, _PAUSE)
+
+    def _take(self) -> list[_Wanted]:
+        """What is to be written now. When that is nothing, the thread ends: a waiting one would hold the console."""
+        with self._changed:
+            wanted, self._wanted = list(self._wanted.values()), {}
+            self._writing = bool(wanted)
+            if not wanted:
+                self._thread = None
+            return wanted

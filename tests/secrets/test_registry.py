@@ -64,3 +64,20 @@ def test_secrets_may_be_collected_while_the_registry_is_read():
         secret._forms[held.reveal()].discard(form)
     redact("")
     assert len(secret._departed) <= secret._REMEMBERED
+
+
+def test_a_form_is_found_in_texts_of_any_length():
+    """Short texts are searched in another way than those with more characters than there are forms."""
+    held = [Secret(f"{number:03}-of-many") for number in range(100)] + [Secret("/:päss<1>")]
+    forms = ["042-of-many", "/:päss<1>", "%2F%3Ap%C3%A4ss%3C1%3E", "/:päss&lt;1&gt;", "/:p\\u00e4ss<1>"]
+    for form in forms:
+        for around in ("", "x", "012", "-" * 10_000):
+            assert redact(f"{around}{form}{around}") == f"{around}***{around}"
+    assert redact("042-of-manx 42-of-many -of") == "042-of-manx 42-of-many -of"
+    assert held
+
+
+def test_of_two_forms_the_longer_one_is_masked_whole():
+    held = Secret("open"), Secret("open-sesame")
+    assert redact("open-sesame, open") == "***, ***"
+    assert held

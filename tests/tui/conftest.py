@@ -5,6 +5,7 @@ import inspect
 from typing import Any
 
 import pytest
+from textual._styles_cache import StylesCache
 from textual.pilot import Pilot
 
 _SAME = 4
@@ -16,6 +17,13 @@ def state(tmp_path, monkeypatch):
     directory = tmp_path / "state"
     monkeypatch.setenv("VCB_STATE_DIR", str(directory))
     return directory
+
+
+@pytest.fixture(autouse=True)
+def _forgotten():
+    """Textual keeps the painted lines of a thousand widgets by this; the collector would walk those of earlier tests."""
+    yield
+    StylesCache.get_inner_outer.cache_clear()
 
 
 async def at_rest(pilot: Pilot[Any]) -> None:
