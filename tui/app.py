@@ -1,10 +1,10 @@
 """The full-screen console: its screens, its theme, what it remembers, and how it ends."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from msgspec.structs import replace
 from textual import on
 from textual.notifications import Notify
 from textual.theme import Theme

@@ -5,7 +5,7 @@ one. A narrow screen shows one of the upper two at a time; a short one shows the
 of 80x24 is both: one pane fills it, the others are tabs in its title, and a strip tells what the job log would.
 """
 
-from dataclasses import dataclass
+import msgspec
 
 UPPER, LOG = ("inventory", "config"), "job_log"
 NARROW, SHORT = 100, 30
@@ -13,8 +13,7 @@ NARROW, SHORT = 100, 30
 _LEAST_COLUMNS, _LEAST_ROWS = 24, 6
 
 
-@dataclass(frozen=True, slots=True)
-class Arrangement:
+class Arrangement(msgspec.Struct, frozen=True):
     shown: tuple[str, ...]
     """Pane ids, in the order inventory, config, job_log."""
     tabs: dict[str, tuple[str, ...]]

@@ -6,9 +6,9 @@ A command is data: who offers it (a pane, a screen, the console itself) names it
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from textual.binding import Binding
 
 from engine.errors import VcbError
@@ -33,8 +33,7 @@ _WORDS = {
 _ASCII_WORDS = {"up": "Up", "down": "Down", "left": "Left", "right": "Right"}
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(msgspec.Struct, frozen=True):
     """One thing the operator can do.
 
     `id` is `<scope>.<name>`, such as `inventory.filter`: the scope is a pane's `pane_id`, a screen's `scope`, or

@@ -4,17 +4,19 @@ the last few of them."""
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from engine.config.draft import Drafts
 from engine.errors import VcbError
+
+if TYPE_CHECKING:
+    from engine.config.draft import Drafts
 
 _PAUSE = 0.1
 """Seconds between two writes of what is typed."""
 
 
 class _Wanted(NamedTuple):
-    drafts: Drafts
+    drafts: "Drafts"
     base: bytes
     mine: bytes
     exists: bool
@@ -31,7 +33,7 @@ class DraftKeeper:
         self._hurry = False
         self._thread: threading.Thread | None = None
 
-    def keep(self, drafts: Drafts, base: bytes, mine: bytes, *, exists: bool) -> None:
+    def keep(self, drafts: "Drafts", base: bytes, mine: bytes, *, exists: bool) -> None:
         """Keeps `mine` as the draft over `base`, soon; see `Drafts.keep`."""
         with self._changed:
             self._wanted[drafts.real] = _Wanted(drafts, base, mine, exists)

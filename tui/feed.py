@@ -7,8 +7,9 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from engine.errors import ConfigError
 from engine.jobs import request as requests
@@ -30,8 +31,7 @@ _OTHER = re.compile(rb'^\{"seq":\d+,"part":\d+,"event":"(?!log")[^\n]*', re.MULT
 """What tells the many lines that are log records, of which the models need none, from the few others."""
 
 
-@dataclass(frozen=True, slots=True)
-class PartRow:
+class PartRow(msgspec.Struct, frozen=True):
     """One VM of a job. `subject` as it was asked for; `state` is waiting, running, or how it ended. Bytes."""
 
     subject: str
@@ -42,8 +42,7 @@ class PartRow:
     to_read: int
 
 
-@dataclass(frozen=True, slots=True)
-class JobRow:
+class JobRow(msgspec.Struct, frozen=True):
     """One job in the list. `state` is running, cancelling, how it ended, or dead. Bytes; `ended` is 0.0 while it
     runs. `leftovers` are what its ledgers leave open, told only of jobs that don't run."""
 
@@ -82,8 +81,7 @@ class JobRow:
         return sum(part.to_read for part in self.parts)
 
 
-@dataclass(slots=True)
-class Update:
+class Update(msgspec.Struct):
     """What came since the last call. `jobs` is None while the list is the same; `grown` tells that the files of the
     watched job, `watched`, have."""
 
@@ -127,7 +125,7 @@ class JobFeed:
             self._watched = job_id
             self._tail = FileTail(self._directory / job_id) if job_id else None
             self._sizes = ()
-            self._update = replace(self._update, watched=job_id, entries=[], grown=False)
+            self._update = msgspec.structs.replace(self._update, watched=job_id, entries=[], grown=False)
         self._wake.set()
 
     def take(self) -> Update:

@@ -3,11 +3,10 @@
 All signs are one cell wide. A state is always a sign or a word, and a colour on top of it: never a colour alone.
 """
 
-from dataclasses import dataclass, fields
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Glyphs:
+class Glyphs(msgspec.Struct, frozen=True):
     ok: str
     warning: str
     error: str
@@ -121,4 +120,4 @@ ASCII = Glyphs(
     right=">",
 )
 
-NAMES = tuple(field.name for field in fields(Glyphs))
+NAMES = Glyphs.__struct_fields__

@@ -8,9 +8,10 @@ import contextlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 _VERSION = 1
 _MOST = 4 << 20
@@ -19,8 +20,7 @@ _MOST = 4 << 20
 INVENTORY_SHARE, LOG_SHARE = 0.4, 0.38
 
 
-@dataclass
-class UiState:
+class UiState(msgspec.Struct):
     """`inventory_share` of the width, `log_share` of the height; `panes` by pane id."""
 
     theme: str = ""
@@ -28,7 +28,7 @@ class UiState:
     inventory_share: float = INVENTORY_SHARE
     log_share: float = LOG_SHARE
     welcomed: bool = False
-    panes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    panes: dict[str, dict[str, Any]] = {}
 
     @classmethod
     def read(cls, path: Path) -> "UiState":
@@ -41,11 +41,11 @@ class UiState:
             return state
         if not isinstance(content, dict) or content.get("version") != _VERSION:
             return state
-        for known in fields(cls):
-            before, value = getattr(state, known.name), content.get(known.name)
+        for name in cls.__struct_fields__:
+            before, value = getattr(state, name), content.get(name)
             if isinstance(value, type(before)):
-                setattr(state, known.name, value)
-        state.panes = {name: pane for name, pane in state.panes.items() if isinstance(pane, dict)}
+                setattr(state, name, value)
+        state.panes = {pane_id: pane for pane_id, pane in state.panes.items() if isinstance(pane, dict)}
         state.inventory_share = _within(state.inventory_share)
         state.log_share = _within(state.log_share)
         return state
@@ -53,7 +53,7 @@ class UiState:
     def write(self, path: Path) -> None:
         """Whole or not at all, for the owner only. Raises OSError."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        content = json.dumps({"version": _VERSION, **asdict(self)}, indent=1, ensure_ascii=False)
+        content = json.dumps({"version": _VERSION, **msgspec.structs.asdict(self)}, indent=1, ensure_ascii=False)
         number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600 from the first byte on
         try:
             with os.fdopen(number, "w", encoding="utf-8", errors="surrogateescape") as file:

@@ -1,7 +1,8 @@
 """What the header shows: which vCenter, as whom, how trusted, how disks are read, how many jobs run."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from engine.config.options import Settings
 
@@ -15,8 +16,7 @@ class Link(StrEnum):
     DOWN = "not connected"
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """Fields that the settings tell are set at start and after a save; `link`, `certificate` and `running` come from
     the feeds through `VcbApp.tell`."""
 

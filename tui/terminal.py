@@ -3,8 +3,9 @@
 import locale
 import os
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from tui.glyphs import ASCII, UNICODE, Glyphs
 
@@ -26,8 +27,7 @@ _NO_KEY_PROTOCOL = ("linux", "screen", "vt", "ansi")
 _RICH_SYSTEM = {Colours.SIXTEEN: "standard", Colours.MANY: "256", Colours.TRUE: "truecolor"}
 
 
-@dataclass(frozen=True, slots=True)
-class TerminalProfile:
+class TerminalProfile(msgspec.Struct, frozen=True):
     colours: Colours = Colours.TRUE
     unicode: bool = True
     remote: bool = False

@@ -10,15 +10,16 @@ have no colours to tell with.
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from engine.config.option_types import nearest
 from engine.errors import ConfigError
 from tui.terminal import Colours, TerminalProfile
 
+_OURS = Path(__file__).parent.parent / "themes"
 DEFAULT = "night"
 FALLBACKS = {Colours.SIXTEEN: "console16", Colours.NONE: "mono"}
 """What a terminal without 256 colours gets, whatever the operator likes elsewhere."""
@@ -37,8 +38,7 @@ _KEYS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class ThemeFile:
+class ThemeFile(msgspec.Struct, frozen=True):
     """One theme as read. `id` is the file's name without `.toml`: the operator's own `night.toml` replaces ours."""
 
     id: str
@@ -60,13 +60,10 @@ def load_themes(directory: Path | None) -> tuple[dict[str, ThemeFile], list[Conf
     """Ours, and over them those of `directory` (if it exists). A bad file is an error in the list, not an exception."""
     themes: dict[str, ThemeFile] = {}
     errors: list[ConfigError] = []
-    ours = [(entry.name, entry) for entry in resources.files("themes").iterdir()]
-    own = [(path.name, path) for path in directory.glob("*.toml")] if directory and directory.is_dir() else []
-    for name, file in (*sorted(ours, key=_name), *sorted(own, key=_name)):
-        if not name.endswith(".toml"):
-            continue
+    own = sorted(directory.glob("*.toml")) if directory and directory.is_dir() else []
+    for file in (*sorted(_OURS.glob("*.toml")), *own):
         try:
-            theme = parse_theme(name.removesuffix(".toml"), file.read_text(encoding="utf-8"), str(file))
+            theme = parse_theme(file.stem, file.read_text(encoding="utf-8"), str(file))
         except ConfigError as error:
             errors.append(error)
         except (OSError, UnicodeDecodeError) as error:
@@ -74,10 +71,6 @@ def load_themes(directory: Path | None) -> tuple[dict[str, ThemeFile], list[Conf
         else:
             themes[theme.id] = theme
     return themes, errors
-
-
-def _name(entry: tuple[str, Any]) -> str:
-    return entry[0]
 
 
 def parse_theme(theme_id: str, text: str, file: str) -> ThemeFile:
@@ -112,8 +105,7 @@ def parse_theme(theme_id: str, text: str, file: str) -> ThemeFile:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
+class _Reading(msgspec.Struct, frozen=True):
     text: str
     file: str
 

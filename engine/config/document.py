@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
-from engine.config.configjs_document import ConfigJsDocument
 from engine.config.edits import Entry
 from engine.config.finding import Finding
-from engine.config.toml_document import TomlDocument
 from engine.errors import ConfigError
 
 Kind = Literal["config.js", "toml"]
@@ -99,7 +97,13 @@ def kind_of(file: Path | str) -> Kind:
 
 def document_of(data: bytes, file: Path | str) -> Document:
     """The document that `data` is, by the file's name. Raises ConfigError when that does not say it."""
-    return TomlDocument.parse(data, file) if kind_of(file) == "toml" else ConfigJsDocument.parse(data, file)
+    if kind_of(file) == "toml":
+        from engine.config.toml_document import TomlDocument  # noqa: PLC0415 - who reads one form pays for no other
+
+        return TomlDocument.parse(data, file)
+    from engine.config.configjs_document import ConfigJsDocument  # noqa: PLC0415
+
+    return ConfigJsDocument.parse(data, file)
 
 
 def open_document(file: Path) -> Document:

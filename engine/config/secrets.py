@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.integrated_logon import is_integrated
 from engine.config.options import Origin, Settings
 from engine.errors import ConfigError
 from engine.secret import Secret
@@ -47,6 +46,8 @@ def find_password(settings: Settings, prompt: Prompt | None = None, environ: Map
 
     Raises ConfigError when there is none, or when a file is not only its owner's.
     """
+    from engine.config.integrated_logon import is_integrated  # noqa: PLC0415 - it is for who logs on
+
     if is_integrated(settings.USERNAME):
         return Found(Secret(""), "integrated logon, which has no password")
     if settings.PASSWORD:

@@ -14,6 +14,7 @@ from tui.screens.conflict import ConflictScreen
 from tui.screens.option_help import OptionHelpScreen
 from tui.screens.save import SaveScreen
 from tui.screens.store_password import StorePasswordScreen
+from tui.widgets.config_text import ConfigText
 
 JS = '// proxy\r\nHOST="vc.example.com"; // vCenter\r\nUSERNAME="vcb";\r\nPORT="443";\r\nTRANSPORT_MODE="nbdssl";\r\n'
 PASSWORD = "korrekt-pferd-4711"
@@ -149,7 +150,7 @@ async def test_form_and_text_are_one_document_and_untouched_lines_keep_their_byt
         await go_to(pilot, "PORT")
         await type_value(pilot, "8443")
         await pilot.press("r")
-        text = pane(pilot)._text
+        text = pane(pilot).query_one(ConfigText)
         text.move_cursor(text.document.end)
         await pilot.press(*"LOGLEVEL=9;")
         await settled(pilot)
@@ -216,8 +217,8 @@ async def test_a_broken_file_opens_as_text_at_its_first_error_and_offers_repairs
     broken = tmp_path / "config.js"
     broken.write_text('HOST="vc";\nPORT="443;\nUSERNAME=\u201cvcb\u201d;\n', encoding="utf-8")
     async with editor(broken) as pilot:
-        assert pane(pilot)._text.cursor_location[0] == 1
-        assert pilot.app.focused is pane(pilot)._text
+        assert pane(pilot).query_one(ConfigText).cursor_location[0] == 1
+        assert pilot.app.focused is pane(pilot).query_one(ConfigText)
         await pilot.press("escape")
         await go_to(pilot, "USERNAME")
         await pilot.press("x")

@@ -24,6 +24,7 @@ from tui.screens.config_history import ConfigHistoryScreen
 from tui.screens.conflict import ConflictScreen
 from tui.screens.connection_result import ConnectionScreen
 from tui.screens.save import SaveScreen
+from tui.widgets.config_text import ConfigText
 
 PASSWORD = "korrekt-pferd-4711"
 JS = f'// proxy\nHOST="vc.example.com";\nUSERNAME="vcb";\nPASSWORD="{PASSWORD}";\nPORT="443";\n'
@@ -160,7 +161,7 @@ async def test_copying_text_out_leaves_the_password_behind(file, monkeypatch):
     monkeypatch.setattr(VcbApp, "copy", lambda app, text: sent.append(text) or "Sent.")
     async with editor(file) as pilot:
         await pilot.press("f5")
-        text = pane(pilot)._text
+        text = pane(pilot).query_one(ConfigText)
         text.select_all()
         await pilot.press("ctrl+c")
         await settled(pilot)
@@ -174,7 +175,7 @@ async def test_a_line_that_is_cut_and_pasted_keeps_its_password(file, monkeypatc
     monkeypatch.setattr(VcbApp, "copy", lambda app, text: sent.append(text) or "Sent.")
     async with editor(file) as pilot:
         await pilot.press("f5")
-        text = pane(pilot)._text
+        text = pane(pilot).query_one(ConfigText)
         text.move_cursor((3, 0))
         await pilot.press("ctrl+x")
         await settled(pilot)
@@ -194,7 +195,7 @@ async def test_undo_in_the_text_is_undo_in_the_form(file):
     async with editor(file) as pilot:
         await type_port(pilot, "8443")
         await pilot.press("f5")
-        text = pane(pilot)._text
+        text = pane(pilot).query_one(ConfigText)
         text.move_cursor((0, 0))
         await pilot.press(*"// a")
         text.move_cursor((1, 0))
@@ -217,7 +218,7 @@ async def test_toml_as_text(tmp_path):
     toml.write_text(TOML)
     async with editor(toml) as pilot:
         await pilot.press("f5")
-        text = pane(pilot)._text
+        text = pane(pilot).query_one(ConfigText)
         text.move_cursor((2, 9))
         await pilot.press("9")
         await settled(pilot)
@@ -320,7 +321,7 @@ async def test_the_command_line_names_the_word_at_the_cursor(file):
 async def test_what_only_the_editor_can_do_has_no_command_line(file):
     async with editor(file) as pilot:
         await pilot.press("f5")
-        pane(pilot)._text.move_cursor((0, 0))
+        pane(pilot).query_one(ConfigText).move_cursor((0, 0))
         await pilot.press(*"// mine ")
         await pilot.press("f8")
         assert isinstance(screen := pilot.app.screen, SaveScreen)

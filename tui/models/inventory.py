@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from engine.jobs.inventory_rows import (
     DiskRow,
@@ -24,8 +25,7 @@ _FEW = 8
 """VMs that come, go or move one by one; more than that, and the visible rows are made anew once."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobMark:
+class JobMark(msgspec.Struct, frozen=True):
     """A job that runs on a VM: how far it is (0 to 1, None where nobody knows), and in which stage."""
 
     job: str
@@ -33,12 +33,11 @@ class JobMark:
     share: float | None = None
 
 
-@dataclass(slots=True)
-class Change:
+class Change(msgspec.Struct):
     """What a message made different: `shape` when rows came, went or moved; `slots` whose looks changed."""
 
     shape: bool = False
-    slots: set[int] = field(default_factory=set)
+    slots: set[int] = set()
     status: bool = False
 
 

@@ -5,7 +5,8 @@ Pure: times come from the events, or as `now` from whoever draws.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from engine.events import (
     DiskEnded,
@@ -23,8 +24,7 @@ _RATE_SECONDS = 10.0
 """How far back the rate looks: long enough to be read, short enough to tell a stall."""
 
 
-@dataclass(slots=True)
-class StagePicture:
+class StagePicture(msgspec.Struct):
     """`outcome` is "" while it runs, then ok, failed, cancelled or skipped; `seconds` once it has ended."""
 
     name: str
@@ -36,8 +36,7 @@ class StagePicture:
         return self.seconds if self.outcome else max(0.0, now - self.began)
 
 
-@dataclass(slots=True)
-class DiskPicture:
+class DiskPicture(msgspec.Struct):
     """Bytes; `to_read` is 0 where nobody knows it beforehand. `bottleneck` is the engine's word for the busiest part
     of the pipeline, "" before anything was measured."""
 
@@ -51,7 +50,7 @@ class DiskPicture:
     bottleneck: str = ""
     ended: bool = False
     seconds: float = 0.0
-    samples: deque[tuple[float, int]] = field(default_factory=deque)
+    samples: deque[tuple[float, int]] = msgspec.field(default_factory=deque)
 
     @property
     def share(self) -> float:
@@ -75,13 +74,12 @@ class DiskPicture:
         return (last[1] - first[1]) / (last[0] - first[0]) if last[0] - first[0] > 0.2 else 0.0
 
 
-@dataclass(slots=True)
-class PartPicture:
+class PartPicture(msgspec.Struct):
     """One VM of the job."""
 
     name: str
-    stages: list[StagePicture] = field(default_factory=list)
-    disks: dict[str, DiskPicture] = field(default_factory=dict)
+    stages: list[StagePicture] = []
+    disks: dict[str, DiskPicture] = {}
     state: str = ""
     sentence: str = ""
 

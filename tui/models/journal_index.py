@@ -9,7 +9,6 @@ search through gigabytes never holds up a key press.
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,8 +70,7 @@ def decoded(line: Line) -> AnyEvent | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(msgspec.Struct, frozen=True):
     """Which lines are shown. `level` up to which; `part` of the job (None: all), which keeps the lines of the job
     itself; `disk`; `pattern` in the words of the line. Stages are folded to their last line and to what went wrong in
     them: those in `folds`, or with `fold_all` all but those. `records_only` leaves out how jobs ended."""
@@ -81,7 +79,7 @@ class Filter:
     part: int | None = None
     disk: str = ""
     pattern: re.Pattern[str] | None = None
-    folds: frozenset[tuple[int, bytes]] = field(default_factory=frozenset)
+    folds: frozenset[tuple[int, bytes]] = frozenset()
     fold_all: bool = False
     records_only: bool = False
 

@@ -1,7 +1,8 @@
 """One line of a job's log in columns: time, sign of its level, scope, words."""
 
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from engine.events import Result, StageEnded
 from tui.figures import clean, fit
@@ -15,8 +16,7 @@ _NARROW = 100
 """Columns of the terminal below which the scope is cut short."""
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(msgspec.Struct, frozen=True):
     """How lines are laid out. `since` is the time that relative times count from; `names` are the VMs of a job of
     several, by part."""
 
@@ -44,8 +44,7 @@ class Columns:
         return f"+{int(minutes // 60):d}:{int(minutes % 60):02d}:{int(seconds):02d}"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """The columns, each with the space behind it. `fine` tells of a success, whatever the level."""
 
     level: int

@@ -7,7 +7,8 @@ more to do. What is found meanwhile is shown meanwhile.
 import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from tui.models.journal_index import EVERYTHING, LAST, Filter, Glance, JournalIndex
 from tui.models.journal_pages import Line

@@ -77,6 +77,11 @@ class OpenConfig:
         return Drafts(self.base.real, self._state)
 
     @property
+    def findings_of_file(self) -> list[Finding]:
+        """Those that are about this file, not about the environment."""
+        return [finding for finding in self.findings if finding.file in ("", self.document.file)]
+
+    @property
     def only_repaired(self) -> bool:
         """Whether all that was done since the last save is what `vcb config repair` does too."""
         return bool(self._acts) and set(self._acts) == {"repair"}

@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from engine.config.finding import Finding, Severity
 from engine.config.option_types import ChoiceListOption, ChoiceOption, Option
@@ -14,8 +15,7 @@ from engine.transport.modes import MODES
 from tui.models.open_config import OpenConfig
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """One option, or the title of a section (`name` is empty).
 
     `value` is the effective one, never a secret. `unreadable`: the file says something that is no value, and `value` is
@@ -77,8 +77,7 @@ def _row(config: OpenConfig, option: Option[Any]) -> Row:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """A word that may be chosen: what it means here, and why it would not work (`hindrance`, "" when it would)."""
 
     word: str

@@ -1,36 +1,28 @@
 """The pane "Configuration": the option table as a form, and the file as text, over one document."""
 
 import os
-import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.widget import Widget
 
-from engine.config.draft import Draft
 from engine.config.finding import Finding
 from engine.config.option_types import ChoiceListOption, ChoiceOption
 from engine.config.options import OPTIONS
 from engine.errors import VcbError
 from tui.commands import Command
 from tui.draft_keeper import DraftKeeper
-from tui.models.open_config import OpenConfig
-from tui.models.option_form import choices, edit_text, rows
-from tui.panes.config_acts import ConfigActs
 from tui.panes.config_commands import COMMANDS, FORM_ONLY, NEEDS_FILE
-from tui.widgets.config_text import ConfigText
-from tui.widgets.option_about import OptionAbout
-from tui.widgets.option_rows import OptionRows
-from tui.widgets.prompt_line import PromptLine
+from tui.panes.config_raw import ConfigRaw
 
-_ONE_STEP = 2.0
-"""Seconds of rest after which typing in the same line is another step for undo."""
+if TYPE_CHECKING:
+    from engine.config.draft import Draft
 
 
-class ConfigPane(ConfigActs):
+class ConfigPane(ConfigRaw):
     pane_id = "config"
     pane_title = "Configuration"
     purpose = (
@@ -53,20 +45,14 @@ class ConfigPane(ConfigActs):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows, self._text = OptionRows(), ConfigText()
-        self._prompt, self._about = PromptLine(), OptionAbout()
         self._keeper = DraftKeeper(lambda error: self.post_message(self.DraftFailed(error)))
         self._draft_trouble = ""
         self._wanted = ""
-        self._raw = False
-        self._typed = (-1, 0.0)
         self._unreadable = ""
 
     def compose(self) -> ComposeResult:
-        self._rows.glyphs = self._text.glyphs = self._about.glyphs = self.app.glyphs
-        self._text.add_class("off")
+        self._rows.glyphs = self._about.glyphs = self.app.glyphs
         yield self._rows
-        yield self._text
         yield self._prompt
         yield self._about
 
@@ -79,17 +65,13 @@ class ConfigPane(ConfigActs):
             self.open_file(path)
 
     def on_unmount(self) -> None:
-        self._keep_draft()
+        self.keep_draft()
         self._keeper.flush()
 
     def focus_target(self) -> Widget:
         if self.config is None:
             self._rows.remove_class("off")
-        return self._text if self._raw else self._rows
-
-    @property
-    def typing(self) -> bool:
-        return self._raw
+        return self._text if self._raw and self._text else self._rows
 
     def save_state(self) -> dict[str, Any]:
         return {"raw": self._raw, "option": self._rows.current.name if self._rows.current else ""}
@@ -115,7 +97,9 @@ class ConfigPane(ConfigActs):
     # The file
 
     def open_file(self, path: Path) -> bool:
-        self._keep_draft()
+        from tui.models.open_config import OpenConfig  # noqa: PLC0415 - a console without a file starts without it
+
+        self.keep_draft()
         try:
             self.config = OpenConfig(path, os.environ)
         except VcbError as error:
@@ -130,11 +114,10 @@ class ConfigPane(ConfigActs):
             self._tell_of_draft(draft, path)
         broken = next((f for f in self.config.document.findings() if f.severity == "error"), None)
         if broken is not None:
-            self._show_raw(True)
-            self._text.go_to_line(broken.line)
+            self.go_to_finding((), broken.line)
         return True
 
-    def _tell_of_draft(self, draft: Draft, path: Path) -> None:
+    def _tell_of_draft(self, draft: "Draft", path: Path) -> None:
         told = [f"Unsaved changes of {draft.at.astimezone():%Y-%m-%d %H:%M} are back. s shows and saves them, u drops"
                 " them; the file is as it was."]  # fmt: skip
         if draft.conflict:
@@ -147,23 +130,18 @@ class ConfigPane(ConfigActs):
         self.app.notify(" ".join(told), title=path.name, timeout=15, severity=severity, markup=False)
 
     def config_changed(self) -> None:
-        config = self.config
-        assert config is not None
-        self._text.kind = config.document.kind
-        if self._text.document.text != (text := "\n".join(config.lines)):
-            place = self._text.cursor_location
-            self._text.load_text(text)
-            self._text.move_cursor(place)
+        self._show_text()
         self._typed = (-1, 0.0)
         self.show_findings()
         self.look_at_machine()
-        self._keep_draft()
+        self.keep_draft()
 
     def show_findings(self) -> None:
         config = self.config
         assert config is not None
-        self._rows.show(rows(config, self._wanted))
-        self._text.show_findings([f for f in config.findings if f.file in ("", config.document.file)])
+        self._show_rows()
+        if self._text is not None:
+            self._text.show_findings(config.findings_of_file)
         errors = sum(finding.severity == "error" for finding in config.findings)
         told = [config.path.name]
         if errors:
@@ -171,9 +149,9 @@ class ConfigPane(ConfigActs):
         if config.changed:
             told.append(f"{self.app.glyphs.modified} not saved")
         self.note = ", ".join(told)
-        self._show_about()
+        self.show_about()
 
-    def _keep_draft(self) -> None:
+    def keep_draft(self) -> None:
         if (config := self.config) is not None:
             self._keeper.keep(config.drafts, config.base.data, config.data, exists=config.base.exists)
 
@@ -183,18 +161,18 @@ class ConfigPane(ConfigActs):
             self.complain(message.error)
 
     def on_option_rows_moved(self) -> None:
-        self._show_about()
+        self.show_about()
         self.post_message(self.StateChanged())
 
     def on_option_rows_chosen(self) -> None:
         self.action_edit()
 
-    def _show_about(self) -> None:
+    def show_about(self) -> None:
         config, row = self.config, self._rows.current
         if config is None or self._prompt.asking:
             return
         if self._raw:
-            self._about.show_line(config, self._text.cursor_location[0] + 1)
+            self._about.show_line(config, self._line)
         elif row is None:
             self._about.say("No option has these words in its name.")
         else:
@@ -202,7 +180,15 @@ class ConfigPane(ConfigActs):
 
     # The form
 
+    def _show_rows(self) -> None:
+        from tui.models.option_form import rows  # noqa: PLC0415 - as in open_file
+
+        assert self.config is not None
+        self._rows.show(rows(self.config, self._wanted))
+
     def action_edit(self) -> None:
+        from tui.models.option_form import edit_text  # noqa: PLC0415
+
         row, config = self._rows.current, self.config
         if row is None or config is None:
             return
@@ -214,7 +200,7 @@ class ConfigPane(ConfigActs):
         else:
             self._prompt.ask(
                 f" {name} =", lambda text: self._entered(name, text), edit_text(config, name),
-                changed=lambda text: self._about.show_trial(config, name, text), left=self._show_about,
+                changed=lambda text: self._about.show_trial(config, name, text), left=self.show_about,
             )  # fmt: skip
 
     def _entered(self, name: str, text: str) -> bool:
@@ -226,11 +212,12 @@ class ConfigPane(ConfigActs):
             return False
         if taken := self._set(name, text):
             self._prompt.close()
-            self._show_about()
+            self.show_about()
         return taken
 
     @work(exclusive=True, group="config-act")
     async def _choose(self, option: ChoiceOption | ChoiceListOption) -> None:
+        from tui.models.option_form import choices  # noqa: PLC0415
         from tui.screens.choose import ChooseScreen  # noqa: PLC0415 - a dialog is imported when it is wanted
 
         config = self.config
@@ -285,14 +272,13 @@ class ConfigPane(ConfigActs):
         self._prompt.ask(" /", self._filtered, self._wanted, changed=self._filter, left=lambda: self._filtered(""))
 
     def _filter(self, words: str) -> None:
-        assert self.config is not None
         self._wanted = words
-        self._rows.show(rows(self.config, words))
+        self._show_rows()
 
     def _filtered(self, words: str) -> None:
         self._filter(words)
         self._prompt.close()
-        self._show_about()
+        self.show_about()
 
     @work(exclusive=True, group="config-act")
     async def action_help(self) -> None:
@@ -308,64 +294,12 @@ class ConfigPane(ConfigActs):
         elif self._wanted:
             self._filtered("")
 
-    # The text
-
-    def action_raw(self) -> None:
-        self._show_raw(not self._raw)
-
-    def _show_raw(self, raw: bool) -> None:
-        self._prompt.close()
-        had_focus = self.has_focus_within
-        self._raw = raw
-        self._rows.set_class(raw, "off")
-        self._text.set_class(not raw, "off")
-        assert self.config is not None
-        if raw and (row := self._rows.current) and (entry := self.config.values.get(row.name)):
-            self._text.go_to_line(entry.line)
-        elif not raw:
-            line = self._text.cursor_location[0] + 1
-            name = next((name for name, entry in self.config.values.items() if entry.line == line), "")
-            self._rows.go_to(name)
-        if had_focus:
-            self.focus_target().focus()
-        self._show_about()
-        self.post_message(self.Changed(self))
-        self.post_message(self.StateChanged())
-
-    def on_text_area_changed(self, event: ConfigText.Changed) -> None:
-        event.stop()
-        if self.config is None:
-            return
-        row, now = self._text.cursor_location[0], time.monotonic()
-        joins = row == self._typed[0] and now - self._typed[1] < _ONE_STEP
-        try:
-            changed = self.config.type_lines(self._text.typed_lines, joins=joins)
-        except VcbError as error:
-            self.complain(error)
-            return
-        if changed:
-            self._typed = (row, now)
-            self.show_findings()
-            self.look_at_machine()
-            self._keep_draft()
-
-    def on_text_area_selection_changed(self) -> None:
-        if self._raw:
-            self._show_about()
-
-    def on_config_text_stepped(self, message: ConfigText.Stepped) -> None:
-        self.stepped(message.which)
-
-    def on_config_text_copied(self, message: ConfigText.Copied) -> None:
-        stars = " The password is not in it: stars stand in its place." if message.hidden else ""
-        self.app.notify(self.app.copy(message.text) + stars, markup=False)
-
     # Findings
 
     def action_next_finding(self) -> None:
         assert self.config is not None
         if self._raw:
-            here = self._text.cursor_location[0] + 1
+            here = self._line
             lines = sorted({finding.line for finding in self.config.findings if finding.line})
             if lines:
                 line = next((line for line in lines if line > here), lines[0])
@@ -384,12 +318,11 @@ class ConfigPane(ConfigActs):
             return
         if line:
             self._show_raw(True)
-            self._text.go_to_line(line)
+            self._text_view().go_to_line(line)
 
     def findings_here(self) -> list[Finding]:
         assert self.config is not None
         if self._raw:
-            line = self._text.cursor_location[0] + 1
-            return [finding for finding in self.config.findings if finding.line == line]
+            return [finding for finding in self.config.findings if finding.line == self._line]
         row = self._rows.current
         return list(row.findings) if row else []

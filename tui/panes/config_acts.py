@@ -1,25 +1,27 @@
 """What the configuration pane does beyond the form: saving, conflicts, history, passwords, files, the connection."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.worker import get_current_worker
 
-from engine.config import saving
 from engine.config.document import Document
 from engine.config.finding import Finding
 from engine.config.options import OPTIONS
 from engine.errors import ConflictError, VcbError
 from engine.secret import redact
-from tui.models.open_config import OpenConfig
-from tui.models.option_form import command_line
 from tui.panes.pane import Pane
+
+if TYPE_CHECKING:
+    from engine.config import saving
+    from tui.models.open_config import OpenConfig
 
 
 class ConfigActs(Pane):
     """`config` is the open file, None while there is none or it cannot be opened."""
 
-    config: OpenConfig | None = None
+    config: "OpenConfig | None" = None
 
     def config_changed(self) -> None:
         """The document or its base is another: shows it."""
@@ -44,6 +46,7 @@ class ConfigActs(Pane):
 
     async def saved(self) -> bool:
         """Asks, and saves. False when nothing was saved."""
+        from tui.models.option_form import command_line  # noqa: PLC0415
         from tui.screens.save import SaveScreen  # noqa: PLC0415 - a dialog is imported when it is wanted
 
         config = self.config
@@ -69,6 +72,7 @@ class ConfigActs(Pane):
             return False
 
     async def _settled(self, conflict: ConflictError, *, allow_invalid: bool) -> bool:
+        from engine.config import saving  # noqa: PLC0415
         from tui.screens.conflict import ConflictScreen  # noqa: PLC0415
 
         config = self.config
@@ -99,7 +103,7 @@ class ConfigActs(Pane):
         assert self.config is not None
         return [name for name in self.config.changed_names if name in OPTIONS and OPTIONS[name].secret]
 
-    def _told(self, saved: saving.Saved) -> bool:
+    def _told(self, saved: "saving.Saved") -> bool:
         assert self.config is not None
         for note in saved.notes:
             self.app.notify(redact(note), severity="warning", timeout=12)
@@ -210,7 +214,7 @@ class ConfigActs(Pane):
         if not get_current_worker().is_cancelled:
             self.app.call_from_thread(self._take_findings, config, document, findings)
 
-    def _take_findings(self, config: OpenConfig, document: Document, findings: list[Finding]) -> None:
+    def _take_findings(self, config: "OpenConfig", document: Document, findings: list[Finding]) -> None:
         if config is self.config and config.take_findings(document, findings):
             self.show_findings()
 

@@ -1,8 +1,8 @@
 """The pane "Job log"."""
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
+from msgspec.structs import replace
 from textual import events
 from textual.app import ComposeResult
 from textual.message import Message

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from engine.loglevel import DEFAULT_LOGLEVEL, LogLevel
 from tui.clipboard import MOST

@@ -20,7 +20,7 @@ from engine.config.finding import Finding
 from engine.config.masking import covered
 from engine.config.toml_statements import statements
 from engine.secret import redact
-from tui.glyphs import UNICODE, Glyphs
+from tui.glyphs import Glyphs
 from tui.models.marks import finding_sign
 
 _KINDS = {
@@ -68,9 +68,9 @@ class ConfigText(TextArea):
             super().__init__()
             self.text, self.hidden = text, hidden
 
-    def __init__(self) -> None:
+    def __init__(self, glyphs: Glyphs) -> None:
         self.kind: Kind = "config.js"
-        self.glyphs: Glyphs = UNICODE
+        self.glyphs = glyphs
         self._taken = ""
         self._findings: dict[int, Finding] = {}
         super().__init__(show_line_numbers=True, soft_wrap=False, id="config_text", tab_behavior="focus")

@@ -4,10 +4,9 @@ Our own, since Textual's makes a widget for each key at each change and never le
 400 refreshes; qlever-control PR#316). This one is a single line, painted again only when its words change.
 """
 
-import re
 from collections.abc import Container
-from dataclasses import dataclass
 
+import msgspec
 from textual import events
 from textual.content import Content
 from textual.message import Message
@@ -17,11 +16,9 @@ from textual.widget import Widget
 from tui.commands import Command, Offers, key_word
 
 _KEPT = 2
-_NO_TEXT = re.compile(r"ctrl\+.*|f\d+|escape")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     command_id: str
     key: str
     word: str
@@ -60,7 +57,7 @@ class KeyBar(Widget):
 
     def _item(self, command: Command, here: Offers | None, typing: bool) -> Item:
         possible = here is None or not here.why_not(command)
-        keys = [key for key in command.keys if not typing or _NO_TEXT.fullmatch(key)]
+        keys = [key for key in command.keys if not typing or not _is_text(key)]
         key = key_word(keys[0], ascii_only=self._ascii) if keys else ""
         return Item(command.id, key, command.footer, possible, here is not None)
 
@@ -105,3 +102,8 @@ class KeyBar(Widget):
                     self.post_message(self.Pressed(item.command_id))
                     return
                 column += width + 2  # noqa: PLW2901 - walks along the line
+
+
+def _is_text(key: str) -> bool:
+    """Whether a key may write something into a line."""
+    return not (key.startswith("ctrl+") or key == "escape" or (key[0] == "f" and key[1:].isdigit()))

@@ -1,6 +1,7 @@
 """Below the options, or the text: what is to be said about the one under the cursor, what is wrong with it first."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from textual.content import Content
 from textual.widgets import Static
@@ -10,8 +11,10 @@ from engine.config.options import OPTIONS
 from engine.secret import redact
 from tui.glyphs import UNICODE, Glyphs
 from tui.models.marks import finding_sign
-from tui.models.open_config import OpenConfig
-from tui.models.option_form import Row, about
+
+if TYPE_CHECKING:
+    from tui.models.open_config import OpenConfig
+    from tui.models.option_form import Row
 
 _STYLES = {
     "error": "bold $state-error", "warning": "$state-warning", "note": "$state-note", "fix": "$muted",
@@ -33,12 +36,14 @@ class OptionAbout(Static):
     def say(self, text: str) -> None:
         self.update(Content(text))
 
-    def show_row(self, config: OpenConfig, row: Row, room: int) -> None:
+    def show_row(self, config: "OpenConfig", row: "Row", room: int) -> None:
         """`room`: the rows that the whole pane has."""
+        from tui.models.option_form import about  # noqa: PLC0415 - a console without a file starts without it
+
         said = about(config, row)
         self._show(said if room > _LOW else said[:2])
 
-    def show_trial(self, config: OpenConfig, name: str, text: str) -> None:
+    def show_trial(self, config: "OpenConfig", name: str, text: str) -> None:
         """What would be wrong with this value, while it is typed."""
         trouble = config.trial(name, text)
         kind = "error" if config.is_bad(name, text) else "warning"
@@ -46,7 +51,7 @@ class OptionAbout(Static):
         allowed = f"Allowed: {OPTIONS[name].allowed}. Enter takes it, Esc leaves it as it was."
         self._show([*said, ("allowed", allowed)])
 
-    def show_line(self, config: OpenConfig, number: int) -> None:
+    def show_line(self, config: "OpenConfig", number: int) -> None:
         """What is wrong with a line of the text, counted from 1."""
         here = [finding for finding in config.findings if finding.line == number]
         if here:
@@ -64,7 +69,9 @@ class OptionAbout(Static):
         return Content.styled(f"{sign} {text}" if sign.strip() else text, _STYLES[kind])
 
 
-def _of_line(config: OpenConfig, findings: Sequence[Finding]) -> list[tuple[str, str]]:
+def _of_line(config: "OpenConfig", findings: Sequence[Finding]) -> list[tuple[str, str]]:
+    from tui.models.option_form import Row, about  # noqa: PLC0415
+
     name = findings[0].options[0] if findings[0].options else ""
     if name in OPTIONS:
         return about(config, Row("", name=name, findings=tuple(findings)))

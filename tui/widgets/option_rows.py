@@ -1,6 +1,6 @@
 """The rows of the option form, painted line by line: marks, name, value, origin."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -15,7 +15,9 @@ from textual.strip import Strip
 from engine.config.options import OPTIONS
 from tui.glyphs import UNICODE, Glyphs
 from tui.models.marks import finding_sign
-from tui.models.option_form import Row
+
+if TYPE_CHECKING:
+    from tui.models.option_form import Row
 
 _NAME_WIDTH = max(map(len, OPTIONS))
 _SHORT_NAME_WIDTH = 18
@@ -68,10 +70,10 @@ class OptionRows(ScrollView, can_focus=True):
         self.glyphs: Glyphs = UNICODE
 
     @property
-    def current(self) -> Row | None:
+    def current(self) -> "Row | None":
         return self.shown[self.cursor] if self.cursor < len(self.shown) else None
 
-    def show(self, rows: list[Row]) -> None:
+    def show(self, rows: list["Row"]) -> None:
         """Other rows; the cursor stays on its option where that is still shown."""
         name = self.current.name if self.current else ""
         self.shown = rows
@@ -158,7 +160,7 @@ class OptionRows(ScrollView, can_focus=True):
             strip = strip.apply_style(self._style("cursor" if self.has_focus else "cursor-blurred", partial=True))
         return strip
 
-    def _cells(self, row: Row, width: int, *, here: bool) -> list[Segment]:
+    def _cells(self, row: "Row", width: int, *, here: bool) -> list[Segment]:
         name_width = _NAME_WIDTH if width >= 46 else max(min(_NAME_WIDTH, width - 14), _SHORT_NAME_WIDTH)
         with_origin = width >= name_width + 5 + 14 + _ORIGIN_WIDTH
         value_width = max(width - name_width - 6 - (_ORIGIN_WIDTH + 1 if with_origin else 0), 0)

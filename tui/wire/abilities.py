@@ -3,16 +3,15 @@
 import locale
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+import msgspec
 from rich.color import ColorSystem
 
 _ERASES_IN_COLOUR = ("xterm", "tmux", "linux", "rxvt", "alacritty", "kitty", "foot", "wezterm", "ghostty", "vte")
 _HARDWARE = re.compile(r"vt(1\d\d|2\d\d)|ansi|dumb")
 
 
-@dataclass(frozen=True)
-class Abilities:
+class Abilities(msgspec.Struct, frozen=True):
     """`colours`: None is monochrome. `erases_in_colour`: erasing leaves the current background (terminfo's `bce`; GNU
     screen doesn't). `turns_off`: knows SGR 22-29 and 39/49, which a VT100 doesn't. `queries`: swallows mode queries
     that it does not know (older Linux consoles print their last letter). `charset`: a Python codec."""
