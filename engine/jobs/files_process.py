@@ -44,9 +44,10 @@ class FilesProcess:
     def close(self) -> None:
         """Ends it, in the midst of a look too. Safe twice."""
         self._closed = True
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        process = self._process  # a look that sees its end forgets it meanwhile
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._closed:

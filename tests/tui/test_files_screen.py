@@ -128,7 +128,7 @@ async def test_closing_waits_for_no_disk(root: Path, started: Started) -> None: 
         assert process is not None
         os.kill(process.pid, signal.SIGSTOP)
         await pilot.press("down", "enter")
-        assert screen.found is None
+        assert screen.found is None, str(screen.words)
         await pilot.press("g", "backspace", "enter")  # nothing to do while it is read
         assert app.screen is screen
         await pilot.press("escape")
