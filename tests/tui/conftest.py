@@ -21,7 +21,7 @@ def state(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _forgotten():
-    """Textual keeps the painted lines of a thousand widgets by this; the collector would walk those of earlier tests."""
+    """Textual keeps the painted lines of a thousand widgets by this: the collector would walk them in each test."""
     yield
     StylesCache.get_inner_outer.cache_clear()
 
