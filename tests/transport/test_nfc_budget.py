@@ -1,5 +1,7 @@
 """What one host is asked to carry."""
 
+import errno
+import os
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import pytest
 from engine.cancel import CancelToken
 from engine.errors import Cancelled, TransportError
 from engine.reporter import Reporter
+from engine.transport.nfc import neighbours
 from engine.transport.nfc.budget import BUFFER_BYTES_A_SESSION, Budget
 
 MIB = 1024 * 1024
@@ -141,3 +144,25 @@ def test_a_file_that_cannot_be_made_costs_the_common_count_only(tmp_path: Path) 
     budget = Budget(connections=1, shared=lambda: tmp_path / "missing" / "use.json")
     assert budget.offer("esx01", 65536, 1)
     assert budget.offer("esx01", 65536, 1) is None
+
+
+@pytest.mark.parametrize("broken", ["the place of the file", "its closing"])
+def test_room_comes_back_whatever_becomes_of_the_common_file(
+    tmp_path: Path, report: Reporter, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """It once stayed taken, and a later disk of the same worker waited for it."""
+
+    def refuse(*_: object) -> Path:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    budget = Budget(
+        buffer_bytes=8 * MIB, shared=refuse if broken == "the place of the file" else lambda: tmp_path / "f"
+    )
+    if broken == "its closing":
+        close = os.close
+        monkeypatch.setattr(neighbours.os, "close", lambda fd: (close(fd), refuse()))
+    for _ in range(3):
+        grant = budget.grant("esx01", 2 * MIB, 4, patience=0, report=report, cancel=CancelToken())
+        assert grant.size == 8 * MIB
+        assert budget.offer("esx01", 2 * MIB, 4) is None
+        budget.release(grant)

@@ -8,12 +8,12 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.cancel import CancelToken
-from engine.errors import TransportError
+from engine.errors import TransportError, VcbError
 from engine.reporter import Reporter
 from engine.state_directory import StateDirectory
 from engine.transport.nfc.neighbours import Neighbours, Rows
@@ -120,7 +120,11 @@ class Budget:
         if self._shared is None:
             yield Rows({}, "")
             return
-        with Neighbours(self._shared()).held() as rows:
+        with ExitStack() as held:
+            try:
+                rows = held.enter_context(Neighbours(self._shared()).held())
+            except (OSError, VcbError):  # the state directory itself: what is taken must still be given back here
+                rows = Rows({}, "")
             yield rows
 
 

@@ -273,8 +273,10 @@ class Connections:
     def _retire(self, slot: _Slot) -> None:
         with slot.lock:
             slot.retired = True
-            self._drop(slot)
-            self._give_back(slot)
+            try:
+                self._drop(slot)
+            finally:
+                self._give_back(slot)
 
     def _drop(self, slot: _Slot) -> None:
         if slot.session is not None:

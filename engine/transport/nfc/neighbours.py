@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.process_identity import ProcessIdentity
@@ -39,7 +39,8 @@ class Neighbours:
             yield rows
             _write(fd, rows.living())
         finally:
-            os.close(fd)
+            with suppress(OSError):
+                os.close(fd)
 
 
 class Rows:
