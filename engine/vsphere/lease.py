@@ -79,12 +79,13 @@ class Lease:
             self.timeout = info.get("leaseTimeout") or self.timeout
             read_info(info)
             self._ask_for_sha256()
+            name = f"lease {self._lease._moId}"
+            thread = threading.Thread(target=self._keep_alive, name=name, daemon=True)
+            thread.start()
+            self._thread = thread
         except BaseException:
             self.abort()
             raise
-        name = f"lease {self._lease._moId}"
-        self._thread = threading.Thread(target=self._keep_alive, name=name, daemon=True)
-        self._thread.start()
         self._report.step(f"{self._subject}: {self.kind} {name} is ready: {len(self.devices)} files")
 
     def progress(self, percent: int) -> None:

@@ -49,6 +49,7 @@ def cells(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     [
         "SOAP lost after / open disks / https / ExportSnapshot 1",
         "sessions expire / export / https / all",
+        "process table full / open disks / https / 0 left",
         *(
             pytest.param(one, marks=pytest.mark.exhaustive)
             for one in (
@@ -61,7 +62,8 @@ def cells(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     ],
 )
 def test_cells_that_have_failed(cells: dict[str, Cell], template: Path, name: str) -> None:
-    """A lease or snapshot whose answer never came, a removal that one silence stopped, words without an end."""
+    """A lease or snapshot whose answer never came, a lease that no thread could keep alive, a removal that one silence
+    stopped, words without an end."""
     verdict = matrix.run(cells[name], template)
     assert not verdict.problems, verdict.problems
 
