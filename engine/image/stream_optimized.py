@@ -13,7 +13,7 @@ from typing import Protocol
 from engine.errors import ImageError
 from engine.image.descriptor import Descriptor, ExtentLine, Parent, disk_database, new_cid
 from engine.image.direct_output import DirectOutput, Reserve
-from engine.image.effort import FAST, Data, Effort
+from engine.image.effort import FAST, HARD, Data, Effort, shrinks, stored
 from engine.image.sparse_header import (
     GRAIN_MARKER,
     GRAIN_SECTORS,
@@ -36,13 +36,15 @@ class CompactEncoder(UnitEncoder):
     """Packs a unit as it will lie in the file: marked, compressed, sector-aligned grains.
 
     `PackedUnit.grains` holds 1 + the sector of each grain relative to the start of `data`. With an `effort` each read
-    is packed at the level that is right when it has come; without one, at the fast level.
+    is packed at the level that is right when it has come; without one, at the fast level. After a grain that did not
+    shrink, a sample of the next one decides whether compressing it is tried: films and encrypted files come in runs.
     """
 
     def __init__(self, *, keep_zeros: bool = False, hashed: bool = False, effort: Effort | None = None) -> None:
         super().__init__(keep_zeros=keep_zeros, hashed=hashed)
         self._effort = effort
         self._level = FAST
+        self._hard = False
 
     def take(self, start: int, length: int) -> None:
         if self._effort is not None:
@@ -55,7 +57,11 @@ class CompactEncoder(UnitEncoder):
         return packed
 
     def _store(self, grain: int, data: memoryview) -> int:
-        return self._append(grain, self._level.compress(data))
+        if self._hard and not shrinks(data):
+            return self._append(grain, stored(data))
+        compressed = self._level.compress(data)
+        self._hard = len(compressed) > HARD * len(data)
+        return self._append(grain, compressed)
 
     def _append(self, grain: int, compressed: Data) -> int:
         start = self.fill

@@ -119,11 +119,11 @@ def _nbdssl(work: Path, quick: bool) -> Mapping[str, float]:
     raw = sample_disk(work / "disk.raw", GIB // 2 if quick else 2 * GIB)
     seconds: dict[str, list[float]] = {"ours": [], "raw": [], "nbdkit": []}
     certificates = _certificates(work)
-    copied, socket = work / "copied.raw", work / "nbd.sock"
+    copied = work / "copied.raw"
     nbdcopy = [
-        program("nbdkit"), "-U", socket, "--tls=require", f"--tls-certificates={certificates}", "file", raw, "--run",
-        f"{program('nbdcopy')} 'nbds+unix:///?socket={socket}&tls-certificates={certificates}"
-        f"&tls-verify-peer=false' {copied}",
+        program("nbdkit"), "-U", "-", "--tls=require", f"--tls-certificates={certificates}", "file", raw, "--run",
+        f"{program('nbdcopy')} \"nbds+unix:///?socket=$unixsocket&tls-certificates={certificates}"
+        f"&tls-verify-peer=false\" {copied}",
     ]  # fmt: skip
     with _proxy(work) as proxy:
         proxy.disk(raw.stat().st_size)

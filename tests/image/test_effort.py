@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import random
 import sys
 import threading
 import zlib
@@ -11,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from engine.image.crew import READ_AHEAD
-from engine.image.effort import FALL_ABOVE, FAST, LEVELS, WINDOW, Effort, levels
-from engine.image.sparse_header import UNIT
+from engine.image.effort import FALL_ABOVE, FAST, LEVELS, WINDOW, Effort, levels, shrinks, stored
+from engine.image.sparse_header import GRAIN, UNIT
 from engine.image.units import READ
 from tests.image.disks import KIB, MemoryDisk, export_all, run
 from tests.tools import require_tool
@@ -116,3 +117,25 @@ def test_a_slow_source_gives_a_smaller_image_of_the_same_disk(tmp_path: Path) ->
 
 def test_a_flat_image_has_no_level(tmp_path: Path) -> None:
     assert export_all(MemoryDisk(UNIT, [(0, b"x")]), tmp_path / "disk.vmdk", "flat").levels == {}
+
+
+@pytest.mark.parametrize("size", [1, 65534, 65535, 65536, 3 * 65536])
+def test_what_does_not_shrink_is_stored_in_standard_framing(size: int) -> None:
+    data = random.Random(size).randbytes(size)
+    assert zlib.decompress(stored(memoryview(data))) == data
+
+
+def test_runs_of_random_data_are_stored_and_text_behind_them_is_compressed(tmp_path: Path) -> None:
+    """Only the first grain of a run is tried whole; the image is a few bytes a grain larger than its content."""
+    qemu_img = require_tool("qemu-img")
+    noise, text = random.Random(1).randbytes(8 * GRAIN), (inspect.getsource(argparse).encode() * 4)[: 4 * GRAIN]
+    assert not shrinks(memoryview(noise)[:GRAIN])
+    assert shrinks(memoryview(text)[:GRAIN])
+    whole = noise + text + noise
+    raw = tmp_path / "disk.raw"
+    raw.write_bytes(whole)
+    image = export_all(MemoryDisk(len(whole), [(0, whole)]), tmp_path / "disk.vmdk", "compact")
+    run(qemu_img, "check", "-f", "vmdk", tmp_path / "disk.vmdk")
+    run(qemu_img, "compare", "-f", "raw", "-F", "vmdk", raw, tmp_path / "disk.vmdk")
+    packed = sum(-(-len(FAST.compress(text[at : at + GRAIN])) // 512 + 1) for at in range(0, len(text), GRAIN)) * 512
+    assert image.stored < 2 * len(noise) + 16 * 1024 + packed + 100 * KIB
