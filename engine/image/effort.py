@@ -12,16 +12,20 @@ from functools import partial
 
 from isal import isal_zlib
 
-WINDOW = 0.5
-"""Seconds over which the cores' busy share is taken."""
+WINDOW = 1.0
+"""Seconds over which the cores' busy share is taken: over less, how hard the data of the moment is counts too much."""
+FIRST_WINDOW = 0.25
+"""The first ones are shorter, so that a slow source gets its level at once."""
 RISE_BELOW = 0.7
 """A harder level is tried when the share it would need, as its cost foretells, stays below this."""
 FALL_ABOVE = 0.85
 KEPT = 0.93
 """Of the source's rate before a harder level: less means that it is paid for in time. Threads that encode do not read,
 and a source that is slow because each answer takes long gives less to fewer readers, however idle the cores are."""
+POOR_WINDOWS = 2
+"""In a row, before a level is given up: one may be a moment's hard data."""
 QUIET_WINDOWS = 2
-"""In a row, before a level is tried; doubled each time that one proved too hard, so that nothing swings."""
+"""In a row, before a level is tried again after one proved too hard; doubled each time, so that nothing swings."""
 _MOST_QUIET_WINDOWS = 64
 
 Data = bytes | bytearray | memoryview
@@ -89,8 +93,9 @@ class Effort:
 
     def __init__(self) -> None:
         self._at = 0
-        self._quiet = 0
-        self._needed = QUIET_WINDOWS
+        self._quiet = self._poor = 0
+        self._needed = 1
+        self._window = FIRST_WINDOW
         self._began: tuple[float, float, int] | None = None
         self._rate = self._rate_before = 0.0
 
@@ -103,19 +108,24 @@ class Effort:
         if self._began is None:
             self._began = now, worked, read
         seconds = now - self._began[0]
-        if seconds < WINDOW:
+        if seconds < self._window:
             return
         share = (worked - self._began[1]) / (seconds * cores)
         self._rate = (read - self._began[2]) / seconds
         self._began = now, worked, read
-        if self._at and (share > FALL_ABOVE or self._rate < KEPT * self._rate_before):
+        poor = self._at and (share > FALL_ABOVE or self._rate < KEPT * self._rate_before)
+        self._poor = self._poor + 1 if poor else 0
+        if self._poor >= POOR_WINDOWS:
             self._at -= 1
+            self._poor = 0
             self._rate_before = self._rate_before if self._at else 0.0
-            self._quiet, self._needed = 0, min(2 * self._needed, _MOST_QUIET_WINDOWS)
+            self._quiet, self._needed = 0, min(max(QUIET_WINDOWS, 2 * self._needed), _MOST_QUIET_WINDOWS)
+            self._window = WINDOW
         elif self._at + 1 < len(LEVELS) and share * LEVELS[self._at + 1].cost / self.level.cost < RISE_BELOW:
             self._quiet += 1
             if self._quiet >= self._needed:
                 self._at, self._quiet = self._at + 1, 0
+                self._window = WINDOW
                 self._rate_before = max(self._rate, self._rate_before)
         else:
-            self._quiet = 0
+            self._quiet, self._window = 0, WINDOW

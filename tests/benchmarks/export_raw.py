@@ -43,7 +43,7 @@ def main() -> None:
         progress=lambda _: None,
     )
     source.close()
-    print(f"{image.seconds:.2f} s, bottleneck {image.bottleneck}, busy {image.busy}")
+    print(f"{image.seconds:.2f} s, bottleneck {image.bottleneck}, busy {image.busy}, levels {image.levels}")
 
 
 if __name__ == "__main__":

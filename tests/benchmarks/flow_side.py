@@ -1,10 +1,13 @@
-"""Our side of the benchmarks of whole jobs, as a program: `flow_side.py backup|read SETTINGS VM`.
+"""Our side of the benchmarks of whole jobs, as a program: `flow_side.py backup|read SETTINGS VM`, `... tls - PORT`.
 
 SETTINGS is a JSON object in a file. `backup` runs one backup as a worker does; `read` opens the VM's first disk over
-NFC in TLS and reads its allocated bytes, which go nowhere: what the server and TLS allow. Prints one JSON object.
+NFC in TLS and reads its allocated bytes, which go nowhere. `tls` takes what this machine's PORT sends over TLS, by
+nothing but Python's `ssl`. Prints one JSON object.
 """
 
 import json
+import socket
+import ssl
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -81,6 +84,17 @@ def _discard(source: Any, piece: Extent) -> None:
     source.read_into(piece.start, memoryview(bytearray(piece.length)))
 
 
+def tls(port: int) -> dict[str, Any]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    buffer, read = memoryview(bytearray(1 << 20)), 0
+    with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain) as link:
+        began = time.perf_counter()
+        while got := link.recv_into(buffer):
+            read += got
+        return {"export": time.perf_counter() - began, "read": read}
+
+
 def _peak() -> int:
     """Bytes of memory that this process had at most."""
     status = Path("/proc/self/status").read_text()
@@ -89,6 +103,9 @@ def _peak() -> int:
 
 def main() -> None:
     act, file, spec = sys.argv[1:]
+    if act == "tls":
+        print(json.dumps(tls(int(spec))))
+        return
     settings = Settings.of(**json.loads(Path(file).read_text()))
     print(json.dumps({"backup": backup, "read": read}[act](settings, spec)))
 
