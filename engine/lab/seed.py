@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from engine.lab.vsphere import VSphere
 
 COUNTED_CAPACITY = 40 * GIB
+_BEFORE_SETTLING = 3.0  # seconds
 
 
 def plant(vsphere: VSphere, seed: str | int) -> None:
@@ -57,9 +58,12 @@ def _remember(path: Path, seed: str) -> str:
 
 
 def settle_in_background(vsphere: VSphere) -> None:
-    """Write the contents that disks still owe, one disk after another, while the lab already answers."""
+    """Write the contents that disks still owe, one disk after another, while the lab already answers; not at once, for
+    a lab that lives for one job should not write the disks of all others."""
 
     def work() -> None:
+        if vsphere.closes_within(_BEFORE_SETTLING):
+            return
         for vm in vsphere.all_of(vim.VirtualMachine):
             for disk in list(vm.store.values()):
                 if vsphere.closing:

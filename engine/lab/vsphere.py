@@ -76,7 +76,7 @@ class VSphere(Registry):
         self.version_id = version
         self.instance_uuid = instance_uuid or str(uuid.uuid4())
         self.dialect = wire.Dialect(version)
-        self.closing = False
+        self._closed = threading.Event()
         self.page_limit: int | None = None  # objects in one RetrievePropertiesEx, whatever the client asks for
         self._caller = threading.local()
         self.certificate = authority.issue("esx.lab" if esx else "vcenter.lab")
@@ -246,10 +246,18 @@ class VSphere(Registry):
             apiVersion=self.version_id, licenseProductName=name, licenseProductVersion=f"{version[:1]}.0",
         )  # fmt: skip
 
+    @property
+    def closing(self) -> bool:
+        return self._closed.is_set()
+
+    def closes_within(self, seconds: float) -> bool:
+        """Waits as long, or until it is closed; whether it was."""
+        return self._closed.wait(seconds)
+
     def close(self) -> None:
         """Wakes everybody who waits in the model; calls fail from now on."""
         with self.cond:
-            self.closing = True
+            self._closed.set()
             self.cond.notify_all()
         self.faults.close()
         self.leases.close()
