@@ -119,7 +119,7 @@ class MergedPoint:
             chain=base.chain,
             reason=f"Made of {', '.join(link.name for link in reversed(links))} by job {self._job}.",
         )
-        return entry, (FileEntry(name=image.name, size=image.size, sha256=image.sha256), listed)
+        return entry, (FileEntry.of(image), listed)
 
     def _kept(self, file: FileEntry, directory: Path, whole: Mapping[str, FileEntry]) -> FileEntry:
         """The same file, by another name of it where the file system has such; the OVF names the disks that are whole
@@ -127,7 +127,7 @@ class MergedPoint:
         source, target = self._point.directory / file.name, directory / file.name
         if file.name.endswith(_OVF) and whole:
             written = write_small(target, with_whole_disks(source.read_bytes(), whole))
-            return FileEntry(name=written.name, size=written.size, sha256=written.sha256)
+            return FileEntry.of(written)
         try:
             os.link(source, target, follow_symlinks=False)
         except OSError:

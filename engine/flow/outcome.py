@@ -1,6 +1,6 @@
 """How a job ended: what it did to each disk, what it left, and why."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -123,5 +123,5 @@ def _exported_json(done: DiskOutcome | None) -> dict[str, Any]:
         "audited": done.audited,
         "bottleneck": done.bottleneck,
         "levels": done.levels,
-        "files": [{"name": file.name, "size": file.size, "sha256": file.sha256} for file in done.files],
+        "files": [asdict(file) for file in done.files],
     }

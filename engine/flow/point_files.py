@@ -130,7 +130,7 @@ class ConfigurationFiles:
             skipped=[
                 _skipped_entry(planned.disk, planned.skip) for planned in self.plan.skipped if planned.skip is not None
             ],
-            file=[FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in files],
+            file=[FileEntry.of(file) for file in files],
         )
 
 

@@ -8,16 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from engine.cancel import CancelToken
+from engine.cores import default_threads
 from engine.errors import ImageError, VerifyError
 from engine.image.chain import open_disk
 from engine.image.grains import inflate
-from engine.image.pipeline import default_threads
 from engine.image.sparse_header import GRAIN, SECTOR
 from engine.image.sparse_reader import SparseImage
 from engine.image.stream_decoder import StreamParser
 from engine.image.units import ZERO_GRAIN, ZERO_HASH, grain_hash
 from engine.points import mount_point as mounts
-from engine.points.grain_hashes import ZEROS, GrainHashes
+from engine.points.grain_hashes import UNIT_GRAINS, ZEROS, GrainHashes
 from engine.points.manifest import DiskEntry, Manifest
 from engine.points.proof import Depth, record
 from engine.points.verify import Reader, verify_files
@@ -25,6 +25,7 @@ from engine.reporter import Reporter
 
 _AHEAD = 8
 """Blocks of 4 MiB that wait for their grains to be inflated."""
+_ZEROS = memoryview(bytes(1 << 20))
 _HASH_OF_ZEROS = grain_hash(ZERO_GRAIN)
 _HINT = "Suspect the storage under BACKUPROOT, or this machine's memory; the point was not kept."
 
@@ -90,6 +91,10 @@ class GrainProof(Reader):
         self._pool.shutdown(cancel_futures=True)
         self._hashes.close()
 
+    def hole(self, length: int) -> None:
+        for done in range(0, length, len(_ZEROS)):
+            self.take(_ZEROS[: length - done])
+
     def _later(self, batch: Sequence[tuple[int, bytes, int]]) -> None:
         """(byte offset, bytes as the file has them, what the list says) of some grains."""
         if len(self._pending) >= _AHEAD:
@@ -102,10 +107,12 @@ class GrainProof(Reader):
             content = self._content(offset, data).ljust(GRAIN, b"\0")
             found = grain_hash(content)
             if (ZERO_HASH if found == _HASH_OF_ZEROS else found) != expected:
-                raise VerifyError(
-                    f"{self._disk.name}: the grain at byte {offset:,} of the disk is not what came from the source.",
-                    hint=_HINT,
-                )
+                raise self._strange(offset)
+
+    def _strange(self, offset: int) -> VerifyError:
+        return VerifyError(
+            f"{self._disk.name}: the grain at byte {offset:,} of the disk is not what came from the source.", hint=_HINT
+        )
 
     def _content(self, offset: int, data: bytes) -> bytes:
         return data
@@ -165,6 +172,15 @@ class FlatProof(GrainProof):
         self._rest, self._position = block[whole:], self._position + whole
         if batch:
             self._later(batch)
+
+    def hole(self, length: int) -> None:
+        first, end = self._position // GRAIN, -(-(self._position + length) // GRAIN)
+        for unit in self._hashes.units(first // UNIT_GRAINS, -(-end // UNIT_GRAINS)):
+            for grain, entry in enumerate(self._hashes.unit(unit), unit * UNIT_GRAINS):
+                if entry > ZEROS and first <= grain < end:
+                    raise self._strange(grain * GRAIN)
+        self.compared += end - first
+        self._position += length
 
     def finish(self) -> None:
         self._settle()

@@ -182,7 +182,7 @@ class _ToFiles:
         return watch.ended(written.size, written.size, ""), self._prove_file(target, written)
 
     def _prove_file(self, target: Path, written: WrittenFile) -> Proof:
-        entry = FileEntry(name=target.name, size=written.size, sha256=written.sha256)
+        entry = FileEntry.of(written)
         return lambda: verify_files(target.parent, [entry], self.job.cancel)
 
     def _qcow2(self, disk: DiskEntry, image: ChainDisk, target: Path, report: Reporter) -> tuple[RestoredDisk, Proof]:

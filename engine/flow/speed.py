@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from engine.cancel import CancelToken
+from engine.cores import default_threads
 from engine.errors import Cancelled, TransportError, VcbError
 from engine.extents import DiskSource
 from engine.flow.consolidation import settle_consolidation
@@ -30,7 +31,6 @@ from engine.flow.snapshot_step import SnapshotStep
 from engine.flow.source_exporter import Sources
 from engine.flow.survey import make_plan
 from engine.image.crew import READ_AHEAD
-from engine.image.pipeline import default_threads
 from engine.transport import sampling
 from engine.transport.sampling import Sample
 from engine.vsphere.disks import Disk

@@ -172,6 +172,7 @@ class Crew:
                 began = time.perf_counter()
                 encoder.take(start, length)
                 meter.encode_seconds += time.perf_counter() - began
+            encoder.put()
         packed = encoder.end()
         meter.zero += packed.zero
         return packed

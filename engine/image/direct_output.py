@@ -2,8 +2,8 @@
 
 Fresh page-cache pages cost more than everything else in a virtual machine (measured: 1.5 to 4 CPU seconds a GiB),
 so blocks go out by O_DIRECT from a few reused, page-aligned buffers. The caller's thread fills a buffer while one
-thread of this module hashes the one before, holes included, and another writes the one before that: the hash takes
-longer than all else where nothing is compressed (SHA-256 has no second core to go to), so nothing waits for it in turn.
+thread of this module hashes the one before, and another writes the one before that: SHA-256 of all bytes has no second
+core to go to, so nothing waits for it in turn.
 """
 
 import contextlib
@@ -18,9 +18,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from engine.block_hash import BLOCK, BlockHash
 from engine.errors import TargetError, TargetFull
-from engine.image.units import private_memory
 from engine.image.written import WrittenFile
+from engine.page_memory import private_memory
 
 ALIGNMENT = 4096
 """Of offsets, lengths and memory under O_DIRECT; also right for 512-byte devices."""
@@ -28,7 +29,9 @@ BUFFER = 4 << 20
 BUFFERS = 4
 """One being filled, one hashed, one written, and one between them."""
 _TICK = 0.1
-_ZEROS = memoryview(bytes(1 << 20))
+_HOLE = 1 << 40
+"""Hashed in one go: half a second."""
+_ZEROS = memoryview(bytes(ALIGNMENT))
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 Reserve = Callable[[int], None]
@@ -101,10 +104,18 @@ class DirectOutput:
     Every method may raise `TargetFull` or `TargetError`, also for a block handed over earlier. Whoever does not
     reach `close` must call `abort`, which removes the file. `pulse` is called about ten times a second, from the
     caller's thread, while it waits for the hash or the target, and may raise. Where the file system refuses O_DIRECT,
-    writing goes on through the page cache.
+    writing goes on through the page cache. The SHA-256 is that of all bytes, or, with `blocks`, of their blocks: only
+    then there can be holes.
     """
 
-    def __init__(self, path: Path, *, reserve: Reserve | None = None, pulse: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        reserve: Reserve | None = None,
+        pulse: Callable[[], None] | None = None,
+        blocks: BlockHash | None = None,
+    ) -> None:
         self.path = path
         self.hash_seconds = 0.0
         self.write_seconds = 0.0
@@ -112,7 +123,8 @@ class DirectOutput:
         """Bytes handed over so far, holes not counted."""
         self._reserve = reserve
         self._pulse = pulse or (lambda: None)
-        self._hash = hashlib.sha256()
+        self._blocks = blocks
+        self._hash = hashlib.sha256() if blocks is None else blocks
         self._error: BaseException | None = None
         self._fd, self._direct = self._open()
         self._start = 0
@@ -152,10 +164,10 @@ class DirectOutput:
                 self._hand_over()
 
     def skip(self, length: int) -> None:
-        """Leaves a hole of `length` bytes, which reads, and is hashed, as zeros. Does not wait for its hash.
-
-        What follows a hole must start at a multiple of 4096.
+        """Leaves a hole of `length` bytes, which reads, and is hashed, as zeros. What follows must start at a multiple
+        of 4096.
         """
+        assert self._blocks is not None, "a hash of all bytes would go through the hole"
         if not length:
             return
         self._hand_over()
@@ -178,7 +190,7 @@ class DirectOutput:
         self.write_seconds += time.perf_counter() - began
         os.close(self._fd)
         self._fd = -1
-        return WrittenFile(self.path.name, size, self._hash.hexdigest())
+        return WrittenFile(self.path.name, size, self._hash.hexdigest(), BLOCK if self._blocks else 0)
 
     def abort(self) -> None:
         """Ends the threads and removes the file, finished or not. Safe more than once."""
@@ -221,7 +233,7 @@ class DirectOutput:
         self._buffer = self._empty_buffer()
 
     def _empty_buffer(self) -> memoryview:
-        """The next one that was hashed and written; before it a long hole may have to be hashed."""
+        """The next one that was hashed and written."""
         while True:
             try:
                 return self._free.get(timeout=_TICK)
@@ -233,10 +245,12 @@ class DirectOutput:
         while (part := self._filled.get()) is not None:
             began = time.perf_counter()
             try:
-                if isinstance(part, int):
-                    self._hash_hole(part)
-                elif self._error is None:
+                if self._error is not None:
+                    pass
+                elif not isinstance(part, int):
                     self._hash.update(part.buffer[: part.size])
+                elif self._blocks is not None:
+                    self._hash_hole(self._blocks, part)
             except BaseException as error:  # raised again in the caller's thread
                 self._error = self._error or error
             self.hash_seconds += time.perf_counter() - began
@@ -244,11 +258,11 @@ class DirectOutput:
                 self._hashed.put(part)
         self._hashed.put(None)
 
-    def _hash_hole(self, length: int) -> None:
-        for done in range(0, length, len(_ZEROS)):
+    def _hash_hole(self, blocks: BlockHash, length: int) -> None:
+        for done in range(0, length, _HOLE):
             if self._error is not None:
                 return
-            self._hash.update(_ZEROS[: length - done])
+            blocks.zeros(min(_HOLE, length - done))
 
     def _write_all(self) -> None:
         while (block := self._hashed.get()) is not None:

@@ -3,16 +3,21 @@
 import errno
 import os
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from pathlib import Path
 
+from engine.block_hash import BLOCK, DIGEST, BlockHash
 from engine.errors import ImageError
 from engine.extents import Extent
 from engine.image.descriptor import Descriptor, ExtentLine, disk_database
-from engine.image.direct_output import DirectOutput, Reserve, discard, write_small
+from engine.image.direct_output import Reserve, discard, write_small
+from engine.image.placed_encoder import PlacedEncoder
+from engine.image.placed_output import PlacedOutput
 from engine.image.sparse_header import GRAIN, SECTOR, UNIT
-from engine.image.units import PackedUnit, UnitEncoder
+from engine.image.units import PackedUnit
 from engine.image.written import WrittenFile
+
+_HOLE = 1 << 40
+"""Hashed in one go: half a second."""
 
 
 def flat_file(target: Path) -> Path:
@@ -26,22 +31,8 @@ def flat_descriptor(target: Path, capacity: int) -> Descriptor:
     return Descriptor("monolithicFlat", (extent,), ddb=disk_database(capacity))
 
 
-class FlatEncoder(UnitEncoder):
-    """Packs the grains that are not zero one behind the other; `PackedUnit.grains` holds their number, from 1."""
-
-    def _store(self, grain: int, data: memoryview) -> int:
-        self.buffer[self.fill : self.fill + GRAIN] = data
-        self.fill += GRAIN
-        return self.fill // GRAIN
-
-
 class FlatWriter:
-    """Writes packed units, in ascending order, at their places; all else stays a hole.
-
-    The SHA-256 covers the file as any tool reads it, holes as zeros: 0.6 CPU seconds for each GiB of hole.
-    """
-
-    new_encoder = FlatEncoder
+    """Writes grains at their places; all else stays a hole. The file is hashed by blocks."""
 
     def __init__(
         self,
@@ -53,32 +44,46 @@ class FlatWriter:
     ) -> None:
         self._target = target
         self._capacity = capacity
+        self._pulse = pulse or (lambda: None)
+        self._hash = BlockHash()
+        self._hashed = 0
         descriptor = flat_descriptor(target, capacity)
         self.cid = descriptor.cid
         self._descriptor = descriptor.encoded()
-        self.output = DirectOutput(flat_file(target), reserve=reserve, pulse=pulse)
+        self.output = PlacedOutput(flat_file(target), capacity, reserve=reserve)
+
+    def new_encoder(self, *, keep_zeros: bool = False, hashed: bool = False) -> PlacedEncoder:
+        return PlacedEncoder(self.output, _same, self._capacity, keep_zeros=keep_zeros, hashed=hashed)
 
     def append(self, unit: PackedUnit) -> None:
-        stored = (grain for grain, entry in enumerate(unit.grains) if entry)
-        at = 0
-        # Neighbours have the same distance to their rank among the stored grains.
-        for _, run in groupby(enumerate(stored), key=lambda pair: pair[1] - pair[0]):
-            grains = [grain for _, grain in run]
-            start = unit.index * UNIT + grains[0] * GRAIN
-            length = min(len(grains) * GRAIN, self._capacity - start)
-            self.output.skip(start - self.output.position)
-            self.output.write(unit.data[at : at + length])
-            at += len(grains) * GRAIN
+        """What an encoder has written, in ascending order."""
+        start = unit.index * UNIT
+        end = min(start + UNIT, self._capacity)
+        self._hole_until(start)
+        self._hash.digests(unit.data[: DIGEST * -(-(end - start) // GRAIN)])
+        self._hashed = end
 
     def finish(self) -> tuple[WrittenFile, ...]:
-        self.output.skip(self._capacity - self.output.position)
-        data = self.output.close()
+        self._hole_until(self._capacity)
+        self.output.close()
+        data = WrittenFile(self.output.path.name, self._capacity, self._hash.hexdigest(), BLOCK)
         return write_small(self._target, self._descriptor), data
 
     def abort(self) -> None:
         """Removes what was written. Safe more than once."""
         self.output.abort()
         discard(self._target)
+
+    def _hole_until(self, end: int) -> None:
+        while self._hashed < end:
+            step = min(end - self._hashed, _HOLE)
+            self._hash.zeros(step)
+            self._hashed += step
+            self._pulse()
+
+
+def _same(place: int) -> int:
+    return place
 
 
 class RawDisk:

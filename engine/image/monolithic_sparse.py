@@ -3,21 +3,24 @@
 Layout: header, descriptor, redundant grain directory with its grain tables, grain directory with its, grains. Every
 grain table exists, as programs that write to it expect. Source: VMware "Virtual Disk Format 5.0".
 
-The tables lie before the grains, but what is stored is known only when it was read; and the file shall be written, and
-hashed, front to back. So every grain that will be read has its place from the beginning, and one that turns out to be
-all zeros leaves a hole there: it takes no room, and reads as the zeros it is.
+The tables lie before the grains, but what is stored is known only when it was read; and several threads shall write at
+once. So every grain that will be read has its place from the beginning, and one that turns out to be all zeros leaves a
+hole there: it takes no room, and reads as the zeros it is.
 """
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from engine.block_hash import BLOCK, DIGEST, BlockHash
 from engine.errors import ImageError
 from engine.extents import Extent
 from engine.image.descriptor import Descriptor, ExtentLine, disk_database
-from engine.image.direct_output import ALIGNMENT, DirectOutput, Reserve
-from engine.image.flat import FlatEncoder
+from engine.image.direct_output import ALIGNMENT, Reserve
+from engine.image.placed_encoder import PlacedEncoder
+from engine.image.placed_output import PlacedOutput
 from engine.image.sparse_header import (
     DESCRIPTOR_SECTORS,
     FLAG_NEWLINES,
@@ -31,23 +34,22 @@ from engine.image.sparse_header import (
     UNIT,
     SparseHeader,
 )
-from engine.image.units import PackedUnit, Unit, units_of
+from engine.image.units import PackedUnit, units_of
 from engine.image.written import WrittenFile
+from engine.page_memory import private_memory
 
 _TABLES_AT_ONCE = 32
 """Of these the tables become a hole together, or none: 64 KiB."""
 _BLOCK = _TABLES_AT_ONCE * TABLE_BYTES
+_FRONT = 1 << 20
 
 
 class SparseWriter:
-    """Writes packed units, ascending, into a new monolithicSparse file. `wanted`: all that will be read, in extents on
-    grain boundaries (the end of an odd disk aside).
+    """Writes grains into a new monolithicSparse file, which is hashed by blocks. `wanted`: all that will be read, in
+    extents on grain boundaries (the end of an odd disk aside).
 
-    The SHA-256 covers the file as any tool reads it, holes as zeros. Memory: the grain directory (8 MiB for 62 TiB),
-    64 KiB of tables, and `DirectOutput`'s.
+    Memory: the grain directory (8 MiB for 62 TiB), 64 KiB of tables, 1 MiB, and 16 bytes for each extent.
     """
-
-    new_encoder = FlatEncoder
 
     def __init__(
         self,
@@ -75,34 +77,72 @@ class SparseWriter:
                 hint="Use EXPORT_FORMAT flat for this disk.",
             )
         self._units = units_of(wanted)
-        self._place = self._begin
-        self.output = DirectOutput(target, reserve=reserve, pulse=pulse)
+        self._starts, self._places = array("Q"), array("Q")
+        place = self._begin
+        for start, length in wanted:
+            self._starts.append(start)
+            self._places.append(place)
+            place += _up(length, GRAIN)
+        self._hash = BlockHash()
+        self.output = PlacedOutput(target, self._end, reserve=reserve)
         try:
-            layout.write(self.output, encoded, wanted)
+            layout.write(_Front(self.output, self._hash, pulse or (lambda: None)), encoded, wanted)
         except BaseException:
             self.output.abort()
             raise
 
+    def new_encoder(self, *, keep_zeros: bool = False, hashed: bool = False) -> PlacedEncoder:
+        return PlacedEncoder(self.output, self._place, keep_zeros=keep_zeros, hashed=hashed)
+
     def append(self, unit: PackedUnit) -> None:
-        """Every unit that holds a part of what was wanted, in turn."""
-        grains = list(_grains(next(self._units)))
-        stored = (rank for rank, grain in enumerate(grains) if unit.grains[grain])
-        at = 0
-        # Neighbours have the same distance to their rank among the stored grains.
-        for _, run in groupby(enumerate(stored), key=lambda pair: pair[1] - pair[0]):
-            ranks = [rank for _, rank in run]
-            self.output.skip(self._place + ranks[0] * GRAIN - self.output.position)
-            self.output.write(unit.data[at : at + len(ranks) * GRAIN])
-            at += len(ranks) * GRAIN
-        self._place += len(grains) * GRAIN
+        """What an encoder has written: every unit that holds a part of what was wanted, in turn."""
+        for start, length in next(self._units).extents:
+            first = (start % UNIT) // GRAIN
+            self._hash.digests(unit.data[DIGEST * first : DIGEST * (first - (-length // GRAIN))])
 
     def finish(self) -> tuple[WrittenFile, ...]:
-        self.output.skip(self._end - self.output.position)
-        return (self.output.close(),)
+        self.output.close()
+        return (WrittenFile(self.output.path.name, self._end, self._hash.hexdigest(), BLOCK),)
 
     def abort(self) -> None:
         """Removes what was written. Safe more than once."""
         self.output.abort()
+
+    def _place(self, start: int) -> int:
+        """Where the grains from this byte of the disk on lie, as far as their extent reaches."""
+        number = bisect_right(self._starts, start) - 1
+        return self._places[number] + start - self._starts[number]
+
+
+class _Front:
+    """What lies before the grains, written from the front to the back."""
+
+    def __init__(self, output: PlacedOutput, digest: BlockHash, pulse: Callable[[], None]) -> None:
+        self._output, self._hash, self._pulse = output, digest, pulse
+        self._buffer = private_memory(_FRONT)
+        self._start = self._fill = 0
+
+    @property
+    def position(self) -> int:
+        return self._start + self._fill
+
+    def write(self, data: bytes) -> None:
+        for at in range(0, len(data), _FRONT):
+            part = data[at : at + _FRONT]
+            if self._fill + len(part) > _FRONT:
+                self.skip(0)
+            self._buffer[self._fill : self._fill + len(part)] = part
+            self._fill += len(part)
+
+    def skip(self, length: int) -> None:
+        """Leaves a hole behind what came so far, which ends at a multiple of 4096."""
+        data = self._buffer[: self._fill]
+        self._output.put(self._start, data)
+        self._hash.update(data)
+        self._hash.zeros(length)
+        self._start += self._fill + length
+        self._fill = 0
+        self._pulse()
 
 
 class _Layout:
@@ -125,7 +165,7 @@ class _Layout:
             compression=0,
         )
 
-    def write(self, output: DirectOutput, descriptor: bytes, wanted: Sequence[Extent]) -> None:
+    def write(self, output: _Front, descriptor: bytes, wanted: Sequence[Extent]) -> None:
         header = self.header
         output.write((header.pack() + descriptor).ljust(header.redundant_offset * SECTOR, b"\0"))
         for place in (header.redundant_offset, header.directory_offset):
@@ -135,7 +175,7 @@ class _Layout:
             self._write_tables(output, first * SECTOR, wanted)
         output.skip(header.overhead * SECTOR - output.position)
 
-    def _write_tables(self, output: DirectOutput, begin: int, wanted: Sequence[Extent]) -> None:
+    def _write_tables(self, output: _Front, begin: int, wanted: Sequence[Extent]) -> None:
         sector = self.header.overhead
         for number, units in groupby(units_of(wanted), key=lambda unit: unit.index // _TABLES_AT_ONCE):
             at = number * _BLOCK
@@ -150,13 +190,6 @@ class _Layout:
             output.skip(begin + at - output.position)
             output.write(block.tobytes())
         output.skip(begin + self._tables_size - output.position)
-
-
-def _grains(unit: Unit) -> Iterator[int]:
-    """The grains of a unit that were wanted, by their number in it."""
-    for start, length in unit.extents:
-        first = (start % UNIT) // GRAIN
-        yield from range(first, first - (-length // GRAIN))
 
 
 def _up(size: int, step: int) -> int:

@@ -1,11 +1,12 @@
-"""Disk bytes to image files: readers -> zero detection -> deflate in threads -> one ordered writer.
+"""Disk bytes to image files: readers -> zero detection -> deflate in threads -> one ordered writer; uncompressed, each
+thread writes for itself.
 
 Memory is bounded whatever the disk and however slow the target: (threads + 4) packed units of at most 33 MiB,
-(threads + 2) read buffers of 2 MiB, four output buffers of 4 MiB, 4 bytes for each 32 MiB of the disk (8 MiB for
-62 TiB), and the extents asked for. With two threads that is 224 MiB when nothing compresses.
+(threads + 2) read buffers of 4 MiB, four output buffers of 4 MiB, 4 bytes for each 32 MiB of the disk (8 MiB for
+62 TiB), and the extents asked for. With two threads that is 232 MiB when nothing compresses. The uncompressed formats
+write from the read buffers: of the packed units and the output buffers they need next to nothing.
 """
 
-import os
 import time
 from array import array
 from collections import Counter
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.cancel import CancelToken
+from engine.cores import default_threads
 from engine.errors import ImageError
 from engine.extents import DiskSource, Extent, aligned, total
 from engine.image.crew import Crew
@@ -23,6 +25,7 @@ from engine.image.direct_output import DirectOutput, Reserve
 from engine.image.effort import Effort
 from engine.image.flat import FlatWriter
 from engine.image.monolithic_sparse import SparseWriter
+from engine.image.placed_output import PlacedOutput
 from engine.image.sparse_header import GRAIN, MAX_CAPACITY, SECTOR
 from engine.image.stream_optimized import CompactWriter
 from engine.image.units import PackedUnit
@@ -33,11 +36,6 @@ OnProgress = Callable[[Progress], None]
 OnHashes = Callable[[int, "array[int]"], None]
 """Takes the number of a unit (32 MiB of the disk) and 512 grain hashes (`units.PackedUnit.hashes`), units ascending."""
 PROGRESS_INTERVAL = 0.2
-
-
-def default_threads() -> int:
-    """One a core that this process may use, at most eight: they deflate 2.9 GB/s, more than any transport brings."""
-    return min(len(os.sched_getaffinity(0)), 8)
 
 
 def export(
@@ -55,7 +53,7 @@ def export(
 ) -> WrittenImage:
     """Writes `target` (flat: the descriptor; the data go to `NAME-flat.vmdk` beside it) from `source`.
 
-    Reads exactly the extents, widened to whole grains of 64 KiB and clipped to the disk, in reads of up to 2 MiB by
+    Reads exactly the extents, widened to whole grains of 64 KiB and clipped to the disk, in reads of up to 4 MiB by
     several threads; all else is not read and reads back as zeros. `threads` encode (0: `default_threads`). `progress`
     is called from the calling thread, at most five times a second and once at the end. `reserve` is asked before each
     block is written (`direct_output.keep_free`). With a `parent` (compact only) the image is its child: all else is
@@ -122,7 +120,7 @@ class _Clock:
         self._progress = progress
         self._began = self._told = time.perf_counter()
         self._crew: Crew | None = None
-        self._output: DirectOutput | None = None
+        self._output: DirectOutput | PlacedOutput | None = None
         self.effort = Effort()
         self._packed: Counter[str] = Counter()
 
@@ -140,13 +138,13 @@ class _Clock:
     def seconds(self) -> float:
         return time.perf_counter() - self._began
 
-    def watch(self, crew: Crew, output: DirectOutput) -> None:
+    def watch(self, crew: Crew, output: DirectOutput | PlacedOutput) -> None:
         self._crew, self._output = crew, output
 
     def tick(self) -> None:
         """Raises `Cancelled`; reports when it is time to; keeps the compression in step with what the cores can do."""
         self._cancel.check()
-        if self._crew is None:  # a sparse image's empty tables are being hashed
+        if self._crew is None:  # a sparse image's tables are being written
             return
         self.effort.observe(time.perf_counter(), *self._crew.encoded, self._crew.read)
         if time.perf_counter() - self._told >= PROGRESS_INTERVAL:

@@ -4,8 +4,6 @@ Unlike an export nothing has to be in order: each thread reads (which inflates),
 all cores work and no buffer is copied. What was only zeros stays a hole.
 """
 
-import errno
-import fcntl
 import os
 import threading
 import time
@@ -18,11 +16,12 @@ from pathlib import Path
 import xxhash
 
 from engine.cancel import CancelToken
+from engine.cores import default_threads
 from engine.errors import ImageError, VerifyError
 from engine.extents import DiskSource, Extent, aligned, total
-from engine.image.direct_output import discard, target_error
 from engine.image.flat import image_error
-from engine.image.pipeline import PROGRESS_INTERVAL, OnProgress, default_threads
+from engine.image.pipeline import PROGRESS_INTERVAL, OnProgress
+from engine.image.placed_output import PlacedOutput, opened
 from engine.image.sparse_header import GRAIN, MAX_CAPACITY, SECTOR
 from engine.image.units import READ, AlignedBytes, pieces
 from engine.image.written import Progress
@@ -70,15 +69,13 @@ def write_raw(
         raise ImageError(f"A disk of {capacity} bytes cannot be stored: not a plausible number of whole sectors.")
     wanted = aligned(extents, GRAIN, capacity)
     began = time.perf_counter()
-    file = _Output(target)
+    file = PlacedOutput(target, capacity, exclusive=True)
     try:
-        file.resize(capacity)
         job = _Writing(source, file, wanted)
         _run(job.work, (threads or default_threads()) + _WAITING, cancel, lambda: progress(job.state), job.stop)
-        file.finish(capacity)
-    except BaseException:
         file.close()
-        discard(target)
+    except BaseException:
+        file.abort()
         raise
     progress(job.state)
     seconds = time.perf_counter() - began
@@ -87,7 +84,7 @@ def write_raw(
 
 def verify_raw(raw: RawFile, *, threads: int, cancel: CancelToken, progress: Callable[[int], None]) -> int:
     """Reads what was written back from the medium and compares; returns the bytes read. Raises `VerifyError`."""
-    fd, _ = _opened(raw.path, os.O_RDONLY)
+    fd, _ = opened(raw.path, os.O_RDONLY)
     job = _Reading(fd, raw)
     try:
         if os.fstat(fd).st_size != raw.capacity:
@@ -96,49 +93,6 @@ def verify_raw(raw: RawFile, *, threads: int, cancel: CancelToken, progress: Cal
     finally:
         os.close(fd)
     return job.done
-
-
-class _Output:
-    """The file, written at any offset by any thread; O_DIRECT where the file system takes it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._fd, self._direct = _opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        except OSError as error:
-            raise target_error(error, path) from error
-
-    def resize(self, size: int) -> None:
-        try:
-            os.ftruncate(self._fd, size)
-        except OSError as error:
-            raise target_error(error, self.path) from error
-
-    def write(self, offset: int, data: memoryview) -> None:
-        """`offset`, the length and the memory of `data` are multiples of 4096."""
-        done = 0
-        while done < len(data):
-            try:
-                done += os.pwrite(self._fd, data[done:], offset + done)
-            except OSError as error:
-                if not self._direct or error.errno != errno.EINVAL:  # it wants a larger alignment than 4096
-                    raise target_error(error, self.path) from error
-                self._direct = False
-                fcntl.fcntl(self._fd, fcntl.F_SETFL, fcntl.fcntl(self._fd, fcntl.F_GETFL) & ~os.O_DIRECT)
-
-    def finish(self, size: int) -> None:
-        """The last grain of an odd disk was written whole: cut to the disk's size, and make it durable."""
-        try:
-            os.ftruncate(self._fd, size)
-            os.fsync(self._fd)
-        except OSError as error:
-            raise target_error(error, self.path) from error
-        self.close()
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
 
 class _Shared:
@@ -158,7 +112,7 @@ class _Shared:
 
 
 class _Writing(_Shared):
-    def __init__(self, source: DiskSource, file: _Output, wanted: Sequence[Extent]) -> None:
+    def __init__(self, source: DiskSource, file: PlacedOutput, wanted: Sequence[Extent]) -> None:
         super().__init__()
         self._source, self._file = source, file
         self._pieces = pieces(wanted)
@@ -178,7 +132,7 @@ class _Writing(_Shared):
             digest = xxhash.xxh3_64_intdigest(room)
             stored = 0
             for first, end in _data(scratch, scratch.pad_grain(piece.length)):
-                self._file.write(piece.start + first, scratch.view[first:end])
+                self._file.put(piece.start + first, scratch.view[first:end])
                 stored += min(end, piece.length) - first
             with self._lock:
                 self.read += piece.length
@@ -277,18 +231,3 @@ def _run(
     cancel.check()
     if errors:
         raise errors[0]
-
-
-def _opened(path: Path, flags: int) -> tuple[int, bool]:
-    """A descriptor, and whether it goes past the page cache: some file systems refuse that."""
-    flags |= os.O_CLOEXEC
-    try:
-        return os.open(path, flags | os.O_DIRECT, 0o600), True
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-    if flags & os.O_EXCL:
-        discard(path)  # it was made all the same, and by us: one that existed is another error
-    fd = os.open(path, flags, 0o600)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    return fd, False

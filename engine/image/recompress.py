@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from engine.cancel import CancelToken
+from engine.cores import default_threads
 from engine.extents import DiskSource, Extent, aligned
 from engine.image.crew import Crew
-from engine.image.pipeline import default_threads
 from engine.image.sparse_header import GRAIN
 from engine.image.stream_optimized import StreamLayout
 

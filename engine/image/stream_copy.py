@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
+from engine.block_hash import BlockHash
 from engine.cancel import CancelToken
 from engine.errors import ImageError
 from engine.image.direct_output import DirectOutput, Reserve, discard, write_small
@@ -147,7 +148,9 @@ class _Flat:
         self._hashed = hashed
         self._clock = clock
         self._target = target
-        self._output = clock.output = DirectOutput(flat_file(target), reserve=reserve, pulse=clock.tick)
+        self._output = clock.output = DirectOutput(
+            flat_file(target), reserve=reserve, pulse=clock.tick, blocks=BlockHash()
+        )
         self.cid = ""
 
     def take(self, chunk: bytes | memoryview) -> None:

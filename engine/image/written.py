@@ -21,11 +21,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class WrittenFile:
-    """One finished file: its name without directory, its size in bytes, the SHA-256 (hex) of all its bytes."""
+    """One finished file: its name without directory, its size in bytes, the SHA-256 (hex) of all its bytes, or, with
+    `blocks`, that of the SHA-256s of its blocks of so many bytes (`block_hash`)."""
 
     name: str
     size: int
     sha256: str
+    blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,9 +139,12 @@ class GrainHashes:
             self._cache.popitem(last=False)
         return entries
 
-    def units(self) -> Iterator[int]:
-        """Numbers of the units that have a record, ascending."""
-        yield from self._units
+    def units(self, first: int = 0, end: int | None = None) -> Iterator[int]:
+        """Numbers of the units that have a record, ascending: those from `first` on, before `end`."""
+        at = bisect_left(self._units, first)
+        while at < len(self._units) and (end is None or self._units[at] < end):
+            yield self._units[at]
+            at += 1
 
     def close(self) -> None:
         if self._fd >= 0:

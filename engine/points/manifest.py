@@ -8,6 +8,7 @@ import os
 import tomllib
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import tomli_w
@@ -18,10 +19,31 @@ FILE_NAME = "manifest.toml"
 FORMAT = 1
 
 
-class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+class _File(Protocol):
+    """What an export has written (`image/written.py`)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def blocks(self) -> int: ...
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`sha256` is that of all bytes, or, with `blocks`, of the SHA-256s of the blocks of so many bytes, one behind the
+    other (`engine/block_hash.py`): so the data of uncompressed images are hashed, which may be mostly holes."""
+
     name: str
     size: int
     sha256: str
+    blocks: int = 0
+
+    @classmethod
+    def of(cls, file: _File) -> "FileEntry":
+        return cls(name=file.name, size=file.size, sha256=file.sha256, blocks=file.blocks)
 
 
 class DiskEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

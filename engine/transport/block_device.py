@@ -6,13 +6,13 @@ memory, offset and length to be multiples of the sector; what is not goes throug
 
 import ctypes
 import errno
-import mmap
 import os
 import stat
 import threading
 from pathlib import Path
 
 from engine.errors import TransportError
+from engine.page_memory import private_memory
 
 ALIGNMENT = 4096
 """Covers devices with sectors of 512 bytes and of 4 KiB."""
@@ -90,7 +90,7 @@ class BlockDevice:
 
     def _buffer(self) -> memoryview:
         if not hasattr(self._local, "buffer"):
-            self._local.buffer = memoryview(mmap.mmap(-1, _BOUNCE))  # begins on a page
+            self._local.buffer = private_memory(_BOUNCE)
         return self._local.buffer
 
 

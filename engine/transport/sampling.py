@@ -4,7 +4,6 @@ Stretches at random places where there is data: from the beginning a second samp
 holes cost nothing to read.
 """
 
-import mmap
 import random
 import threading
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from engine.cancel import CancelToken
 from engine.errors import TransportError
 from engine.extents import DiskSource, Extent, aligned, intersection, merged, total
+from engine.page_memory import private_memory
 
 MOST_BYTES = 256 << 20
 MOST_SECONDS = 5.0
@@ -96,7 +96,7 @@ class _Readers:
         return Sample(self._read, max(self._ended - self._began, 1e-6))
 
     def _work(self) -> None:
-        buffer = memoryview(mmap.mmap(-1, _READ))  # begins on a page, as O_DIRECT wants it
+        buffer = private_memory(_READ)
         try:
             while (piece := self._next()) is not None:
                 self._source.read_into(piece.start, buffer[: piece.length])

@@ -1,12 +1,12 @@
 """The proof compares what lies on the medium with what came from the source, grain by grain."""
 
-import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from engine.block_hash import BLOCK
 from engine.cancel import CancelToken
 from engine.errors import VerifyError
 from engine.extents import Extent
@@ -17,14 +17,14 @@ from engine.image.sparse_header import GRAIN
 from engine.points.grain_hashes import GrainHashWriter
 from engine.points.manifest import FILE_NAME, DiskEntry, FileEntry, Manifest, SnapshotEntry, VcenterEntry, VmEntry
 from engine.reporter import silent
-from tests.image.disks import MIB, MemoryDisk, export_all, random_disk
+from tests.image.disks import MIB, MemoryDisk, export_all, random_disk, sha256_of
 
 CAPACITY = 70 * MIB + 512
 
 
-def entry(path: Path) -> FileEntry:
+def entry(path: Path, blocks: int = 0) -> FileEntry:
     data = path.read_bytes()
-    return FileEntry(name=path.name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return FileEntry(name=path.name, size=len(data), sha256=sha256_of(data, blocks), blocks=blocks)
 
 
 def make(
@@ -42,6 +42,7 @@ def make(
 def manifest_of(directory: Path, capacity: int, kind: str, cid: str, parent: Parent | None) -> Manifest:
     """Over what lies in the directory now: a medium or a memory that failed before the hashing is in it."""
     images = [name for name in ("d.vmdk", "d-flat.vmdk") if (directory / name).exists()]
+    by_blocks = images[-1] if kind != "compact" else ""
     disk = DiskEntry(
         key=2000, name="scsi0:0", label="Hard disk 1", file="[s] v/v.vmdk", datastore="s", mode="persistent",
         capacity=capacity, read=0, stored=0, transport="nbd", format=kind, cid=cid, files=images, grains="d.grains",
@@ -57,7 +58,7 @@ def manifest_of(directory: Path, capacity: int, kind: str, cid: str, parent: Par
             moref="s", name="n", created=now, policy="automatic", quiesced=False, quiesce_asked="off"
         ),
         disk=[disk],
-        file=[entry(directory / name) for name in (*images, "d.grains")],
+        file=[entry(directory / name, BLOCK if name == by_blocks else 0) for name in (*images, "d.grains")],
     )  # fmt: skip
     manifest.write(directory)
     return manifest

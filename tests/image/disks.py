@@ -1,5 +1,6 @@
 """Disks in memory as sources, and the words that all image tests share."""
 
+import hashlib
 import random
 import subprocess
 import threading
@@ -101,3 +102,11 @@ def no_thread_left():
     before = set(threading.enumerate())
     yield
     assert set(threading.enumerate()) - before == set()
+
+
+def sha256_of(content: bytes, blocks: int) -> str:
+    """As README tells it: of all bytes, or of the SHA-256s of the blocks."""
+    if not blocks:
+        return hashlib.sha256(content).hexdigest()
+    digests = (hashlib.sha256(content[at : at + blocks]).digest() for at in range(0, len(content), blocks))
+    return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -5,8 +5,8 @@ import threading
 
 from engine.extents import Extent
 from engine.image.crew import READ_AHEAD, SPARE_UNITS, Crew
-from engine.image.flat import FlatEncoder
 from engine.image.sparse_header import UNIT
+from engine.image.stream_optimized import CompactEncoder
 from engine.image.units import units_of
 from tests.image.disks import MIB, MemoryDisk, no_thread_left
 
@@ -33,7 +33,7 @@ def test_a_consumer_that_stands_still_stops_the_reading() -> None:
     window = threads + READ_AHEAD + SPARE_UNITS
     source = CheckingDisk(units)
     order: list[int] = []
-    with no_thread_left(), Crew(source, FlatEncoder, [Extent(u * UNIT, MIB) for u in range(units)], threads) as crew:
+    with no_thread_left(), Crew(source, CompactEncoder, [Extent(u * UNIT, MIB) for u in range(units)], threads) as crew:
         for unit in crew.in_order(lambda: None):
             given_back = len(order)
             most = min(given_back + window, units)
@@ -46,7 +46,7 @@ def test_a_consumer_that_stands_still_stops_the_reading() -> None:
 
 def test_leaving_early_ends_the_threads() -> None:
     source = CheckingDisk(40)
-    with no_thread_left(), Crew(source, FlatEncoder, [Extent(0, 40 * UNIT)], 3) as crew:
+    with no_thread_left(), Crew(source, CompactEncoder, [Extent(0, 40 * UNIT)], 3) as crew:
         next(crew.in_order(lambda: None))
 
 

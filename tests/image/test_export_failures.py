@@ -99,7 +99,7 @@ class BreakingDisk(MemoryDisk):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("at", [0, 1, 17, 127])
+@pytest.mark.parametrize("at", [0, 1, 17, 63])
 def test_the_source_breaks(tmp_path: Path, kind: ImageFormat, at: int) -> None:
     with pytest.raises(ConnectionLost, match="NFC connection dropped"):
         export_all(BreakingDisk(at), tmp_path / "disk.vmdk", kind)
@@ -174,11 +174,11 @@ def test_a_source_that_breaks_because_of_the_cancel(tmp_path: Path) -> None:
 
 
 def test_cancel_while_a_long_hole_is_hashed(tmp_path: Path) -> None:
-    """A TiB of hole takes minutes to hash; the first progress report stops it."""
+    """Of 12 TiB it takes seconds; the first progress report stops it."""
     token = CancelToken()
     with pytest.raises(Cancelled):
         export_all(
-            MemoryDisk(TIB), tmp_path / "disk.vmdk", "flat",
+            MemoryDisk(12 * TIB), tmp_path / "disk.vmdk", "flat",
             cancel=token, progress=lambda _: token.cancel(),
         )  # fmt: skip
 

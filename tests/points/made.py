@@ -77,7 +77,7 @@ def point(
     done = export_all(
         source, directory / "scsi0-0.vmdk", kind, extents=merged(source.allocated()), hashes=grains.add, parent=hint
     )
-    files = [FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in done.files]
+    files = [FileEntry.of(file) for file in done.files]
     (directory / "vm.vmx").write_bytes(VMX)
     told = {"grains": "scsi0-0.grains", "format": kind, "capacity": source.capacity}
     disk = _disk([file.name for file in files], cid=done.cid, parent=parent, **told)
@@ -106,7 +106,7 @@ def wide_point(root: Path, day: int, sources: Sequence[DiskSource], *, parent: P
             hashes=grains.add,
             parent=hint,
         )
-        listed += [*(FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in done.files)]
+        listed += [FileEntry.of(file) for file in done.files]
         listed.append(grains.finish())
         fields = {"key": 2000 + number, "name": stem.replace("-", ":"), "label": f"Hard disk {number + 1}"}
         fields |= {"capacity": source.capacity, "grains": f"{stem}.grains"}

@@ -51,7 +51,7 @@ def child_of(point: Point, originals, directory, name: str) -> Point:
             progress=lambda state: None, parent=Parent(disk.cid, f"../{point.directory.name}/{disk.files[0]}"),
         )  # fmt: skip
         source.close()
-        files += [FileEntry(name=file.name, size=file.size, sha256=file.sha256) for file in image.files]
+        files += [FileEntry.of(file) for file in image.files]
         disks.append(msgspec.structs.replace(disk, cid=image.cid, files=[file.name for file in image.files]))
     for entry in point.manifest.file:
         if entry.name.startswith("vm."):

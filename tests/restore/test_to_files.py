@@ -11,8 +11,8 @@ from engine.cancel import CancelToken
 from engine.errors import ConfigError, ImageError, TargetError, TargetFull, VerifyError
 from engine.events import DiskEnded, DiskProgress, DiskStarted, Result, ResultState
 from engine.flow.restore_to_files import restore_files
-from engine.image import raw_file
 from engine.image.direct_output import target_error
+from engine.image.placed_output import PlacedOutput
 from engine.points.restore_files import find_point
 from tests.restore.checks import assert_ledgers_closed, frozen, point_of, same
 from tests.tools import require_tool
@@ -149,7 +149,7 @@ def test_space_that_runs_out_meanwhile_leaves_nothing(proxy, tmp_path, monkeypat
     def refuse(self, offset, data):
         raise target_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self.path)
 
-    monkeypatch.setattr(raw_file._Output, "write", refuse)
+    monkeypatch.setattr(PlacedOutput, "put", refuse)
     outcome = restored(proxy, point, tmp_path / "out")
     assert isinstance(outcome.error, TargetFull)
     assert not (tmp_path / "out").exists()
@@ -159,13 +159,13 @@ def test_space_that_runs_out_meanwhile_leaves_nothing(proxy, tmp_path, monkeypat
 def test_a_target_that_keeps_something_else_is_found(proxy, tmp_path, monkeypatch):
     """A write that the medium garbled: reading back finds it."""
     point = point_of(proxy)
-    write = raw_file._Output.write
+    write = PlacedOutput.put
 
     def garble(self, offset, data):
         data[100] ^= 1
         write(self, offset, data)
 
-    monkeypatch.setattr(raw_file._Output, "write", garble)
+    monkeypatch.setattr(PlacedOutput, "put", garble)
     outcome = restored(proxy, point, tmp_path / "out")
     assert isinstance(outcome.error, VerifyError)
     assert not (tmp_path / "out").exists()

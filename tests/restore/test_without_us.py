@@ -17,8 +17,8 @@ def commands(mark: str) -> str:
     return README.read_text().split(f"<!-- {mark} -->\n```sh\n")[1].split("```")[0]
 
 
-def follow(proxy, point, out: Path, mark: str) -> None:
-    """Runs the block with nothing but what the manual says."""
+def follow(proxy, point, out: Path, mark: str) -> str:
+    """Runs the block with nothing but what the manual says; what it prints."""
     for tool in ("qemu-img", "govc"):
         require_tool(tool)
     environment = {
@@ -36,6 +36,7 @@ def follow(proxy, point, out: Path, mark: str) -> None:
         ["bash", "-euc", commands(mark)], env=environment, capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def assert_restored(proxy, point) -> None:
@@ -64,3 +65,7 @@ def test_the_vm_of_a_point_that_no_import_takes_as_it_is(proxy, out, export_form
     point = point_of(proxy, EXPORT_FORMAT=export_format)
     follow(proxy, point, out, "without us, made whole")
     assert_restored(proxy, point)
+    if export_format == "flat":
+        entry = next(file for file in point.manifest.file if file.name == "scsi0-0-flat.vmdk")
+        assert entry.blocks == 65536
+        assert follow(proxy, point, out, "without us, the hash of blocks").strip() == entry.sha256
