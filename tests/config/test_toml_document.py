@@ -16,7 +16,7 @@ from engine.errors import ConfigError
 from tests.config.toml_texts import Text, configurations, edits
 
 BOM = b"\xef\xbb\xbf"
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 
 def flat(data: bytes) -> dict[str, object]:

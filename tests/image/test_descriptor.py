@@ -77,6 +77,7 @@ def test_geometry(capacity: int, cylinders: int, heads: int, sectors: int) -> No
         (ESX + b"what is this line\n", "Line 19 .*what is this line"),
         (ESX + b"#" * (1 << 20), "not plausible"),
     ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else value,
 )
 def test_broken_descriptors_are_told(text: bytes, says: str) -> None:
     with pytest.raises(ImageError, match=says):

@@ -164,6 +164,7 @@ def test_a_stream_that_ends_with_the_connection(serve: Callable[[Answer], Server
         b"",
         b"SSH-2.0-OpenSSH_9.2\r\n",
     ],
+    ids=lambda answer: f"{len(answer)} bytes",  # the bytes themselves would be a name of megabytes
 )
 def test_a_stream_cut_short_is_never_complete(
     serve: Callable[[Answer], Server], report: Reporter, answer: bytes

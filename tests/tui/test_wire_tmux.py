@@ -52,9 +52,11 @@ def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[list[Tmux]]
 def test_tmux_shows_the_screen_that_textual_draws(pair: list[Tmux]) -> None:
     for tmux in pair:
         assert tmux.lab.wait_for(b"palette")
-    for keys in (b"\t", b"\x1b[B\x1b[5~", b"\x1bOQ", "日é".encode(), b"\x7f", b"\x1b", b"\x10", b"th"):
+    for keys in (b"\t", b"\x1b[B", b"\x1b[6~", b"\x1bOQ", "日é".encode(), b"\x7f", b"\x1b", b"\x10", b"th"):
         for tmux in pair:
+            begun = len(tmux.lab.output)
             tmux.lab.send(keys)
+            assert tmux.lab.wait_for(rb"[\s\S]", begun), keys  # the screen stands still before the answer too
         for _ in range(10):  # a busy machine may leave one of them behind
             ours, theirs = (tmux.visible() for tmux in pair)
             if ours == theirs:
