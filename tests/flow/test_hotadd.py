@@ -127,7 +127,7 @@ def test_a_host_that_is_not_reached_over_nfc_is_waited_for_once(hotadd, monkeypa
     assert_detached(hotadd)
 
 
-@pytest.mark.parametrize("own_snapshot", [False, True])
+@pytest.mark.parametrize("own_snapshot", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_all_five_modes_tell_the_same_of_one_frozen_disk(hotadd, own_snapshot):
     qemu_img = require_tool("qemu-img")
     hotadd.lab.run_guest(False)

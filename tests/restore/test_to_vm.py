@@ -128,7 +128,7 @@ class TestPlaces:
     """The demo's two datacenters: where a VM goes, and what is asked when that is not clear."""
 
     def test_back_to_where_it_was(self, demo_lab, demo_proxy):
-        point = point_of(demo_proxy)
+        point = point_of(demo_proxy, "web02")
         plan = plan_vm(point, VmWish(), demo_proxy.settings(), demo_proxy.report, CancelToken()).to_json()
         folder = point.manifest.vm.path.rpartition("/")[0]
         assert plan["folder"] == folder
@@ -136,7 +136,7 @@ class TestPlaces:
         assert plan["host"].startswith("/Tokyo/host/Production/")
 
     def test_to_another_datacenter_the_choices_are_listed(self, demo_lab, demo_proxy):
-        point = point_of(demo_proxy)
+        point = point_of(demo_proxy, "web02")
         elsewhere = Wish(host="esx03.lab")
         with pytest.raises(ConfigError) as raised:
             plan_vm(point, VmWish(placement=elsewhere), demo_proxy.settings(), demo_proxy.report, CancelToken())
@@ -151,7 +151,7 @@ class TestPlaces:
         assert_equal_disks(demo_lab, demo_proxy, point, outcome.moref)
 
     def test_a_point_of_another_vcenter_asks(self, demo_lab, demo_proxy, monkeypatch):
-        point = point_of(demo_proxy)
+        point = point_of(demo_proxy, "web02")
         manifest = point.directory / "manifest.toml"
         foreign = manifest.read_text().replace(point.manifest.vcenter.instance_uuid, "another")
         foreign = foreign.replace(point.manifest.disk[0].datastore, "far-away")
@@ -176,7 +176,7 @@ class TestPlaces:
         ],
     )
     def test_what_is_not_there_is_answered_with_what_is(self, demo_lab, demo_proxy, wish):
-        point = point_of(demo_proxy)
+        point = point_of(demo_proxy, "web02")
         with pytest.raises(ConfigError) as raised:
             plan_vm(point, VmWish(placement=wish), demo_proxy.settings(), demo_proxy.report, CancelToken())
         assert "x" in raised.value.sentence
