@@ -32,7 +32,8 @@ _OTHER = re.compile(rb'^\{"seq":\d+,"part":\d+,"event":"(?!log")[^\n]*', re.MULT
 
 
 class PartRow(msgspec.Struct, frozen=True):
-    """One VM of a job. `subject` as it was asked for; `state` is waiting, running, or how it ended. Bytes."""
+    """One VM of a job. `subject` as it was asked for; `state` is waiting, running, or how it ended. Bytes. `moref` and
+    `vcenter`, an instance UUID, are known once the job has a plan."""
 
     subject: str
     vm: str
@@ -40,11 +41,14 @@ class PartRow(msgspec.Struct, frozen=True):
     stage: str
     read: int
     to_read: int
+    moref: str = ""
+    vcenter: str = ""
 
 
 class JobRow(msgspec.Struct, frozen=True):
     """One job in the list. `state` is running, cancelling, how it ended, or dead. Bytes; `ended` is 0.0 while it
-    runs. `leftovers` are what its ledgers leave open, told only of jobs that don't run."""
+    runs. `leftovers` are what its ledgers leave open, told only of jobs that don't run. `server` is the HOST:PORT that
+    it was sent to."""
 
     id: str
     act: str
@@ -55,6 +59,7 @@ class JobRow(msgspec.Struct, frozen=True):
     loglevel: int
     sentence: str = ""
     leftovers: tuple[str, ...] = ()
+    server: str = ""
 
     @property
     def running(self) -> bool:
@@ -271,6 +276,7 @@ def _row(job: Job) -> JobRow | None:
         loglevel=state.loglevel,
         sentence=next((part.sentence for part in state.parts if part.sentence), ""),
         leftovers=leftovers,
+        server=state.server,
     )
 
 
@@ -278,4 +284,4 @@ def _part(part: PartState) -> PartRow:
     disks = part.disks.values()
     read, to_read = sum(disk.read for disk in disks), sum(disk.to_read for disk in disks)
     vm = part.vm or part.subject.removeprefix("name:")
-    return PartRow(part.subject, vm, part.state, part.stage, read, to_read)
+    return PartRow(part.subject, vm, part.state, part.stage, read, to_read, part.moref, part.vcenter)

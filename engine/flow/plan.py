@@ -55,9 +55,11 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that was decided before anything was touched. `obstacle` is the error the run would end with."""
+    """Everything that was decided before anything was touched. `vcenter` is its instance UUID, in which the VM's moref
+    means this VM; `obstacle` is the error the run would end with."""
 
     vm: VirtualMachine
+    vcenter: str
     disks: tuple[PlannedDisk, ...]
     transport: str
     export_format: ImageFormat
@@ -85,6 +87,7 @@ class Plan:
         return {
             "vm": self.vm.name,
             "moref": self.vm.moref,
+            "vcenter": self.vcenter,
             "path": self.vm.path,
             "power": self.vm.power,
             "transport": self.transport,

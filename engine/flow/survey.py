@@ -64,6 +64,7 @@ def make_plan(job: JobContext, moref: str, *, mounted: bool = False) -> Plan:
     lacking_for_files = _missing(job, vm, ["configuration files", "ovf descriptor"])
     return Plan(
         vm=vm,
+        vcenter=job.session.instance_uuid,
         disks=disks,
         transport=settings.TRANSPORT_MODE,
         export_format=cast(ImageFormat, settings.EXPORT_FORMAT),

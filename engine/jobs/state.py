@@ -38,7 +38,8 @@ class DiskState(msgspec.Struct, omit_defaults=True):
 
 
 class PartState(msgspec.Struct, omit_defaults=True):
-    """One VM of the job. `state` is waiting, running, or the result's; `job` its ledger's id."""
+    """One VM of the job. `state` is waiting, running, or the result's; `job` its ledger's id. `moref` and `vcenter`,
+    the instance UUID in which it means this VM, are "" before the plan."""
 
     subject: str
     job: str
@@ -47,6 +48,8 @@ class PartState(msgspec.Struct, omit_defaults=True):
     stage: str = ""
     sentence: str = ""
     point: str = ""
+    moref: str = ""
+    vcenter: str = ""
     disks: dict[str, DiskState] = {}
 
     def follow(self, event: Event) -> None:
@@ -58,6 +61,7 @@ class PartState(msgspec.Struct, omit_defaults=True):
                 self.stage = ""
             case PlanMade():
                 self.vm = event.plan.get("vm", self.vm)
+                self.moref, self.vcenter = event.plan.get("moref", ""), event.plan.get("vcenter", "")
             case DiskStarted():
                 self.disks[event.disk] = DiskState(to_read=event.to_read)
             case DiskProgress() if event.disk in self.disks:
@@ -72,7 +76,8 @@ class PartState(msgspec.Struct, omit_defaults=True):
 
 
 class JobState(msgspec.Struct, omit_defaults=True):
-    """The whole job. `state` is starting, running, cancelling, or how it ended; `seq` the newest event in it."""
+    """The whole job. `state` is starting, running, cancelling, or how it ended; `seq` the newest event in it; `server`
+    the HOST:PORT of its settings."""
 
     job: str
     act: str
@@ -83,6 +88,7 @@ class JobState(msgspec.Struct, omit_defaults=True):
     seq: int = 0
     started: float = 0.0
     ended: float = 0.0
+    server: str = ""
 
     @classmethod
     def of(cls, request: Request) -> "JobState":
@@ -91,7 +97,8 @@ class JobState(msgspec.Struct, omit_defaults=True):
             PartState(subject, request.part_id(number), vm=names.get(number, ""), disks={})
             for number, subject in enumerate(request.subjects, 1)
         ]
-        return cls(request.job, request.act.value, request.settings.LOGLEVEL, parts, started=time.time())
+        server = f"{request.settings.HOST}:{request.settings.PORT}"
+        return cls(request.job, request.act.value, request.settings.LOGLEVEL, parts, started=time.time(), server=server)
 
     def follow(self, event: Event, part: int) -> None:
         """Brings the picture up to date with one event of the journal."""

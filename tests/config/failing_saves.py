@@ -19,6 +19,7 @@ from pathlib import Path
 from types import BuiltinFunctionType
 from typing import Any
 
+import engine.config.configjs_document  # noqa: F401 - else it is imported by the first save, which must only save
 from engine.config.history import History
 from engine.config.saving import read, save, undo
 from engine.config.whole_file import ACCESS_LIST

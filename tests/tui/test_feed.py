@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from engine.config.options import Settings
 from engine.events import DiskStarted, JobEnded, LogRecord, StageEnded, StageStarted
-from engine.jobs.inventory_rows import Rows
+from engine.jobs.inventory_rows import Rows, Status
 from engine.jobs.job import LOCK
 from engine.jobs.request import Act, Request
 from engine.jobs.tail import FileTail
@@ -126,8 +127,7 @@ def test_the_models_get_every_event_that_is_no_record(tmp_path: Path) -> None:
 
 
 def test_the_vms_that_running_jobs_work_on() -> None:
-    model = InventoryModel()
-    model.apply(Rows(rows=(*PLACES, *MACHINES)))
+    model = _shown()
     known = MACHINES[0]
     parts = (
         PartRow(f"moref:{MACHINES[1].id}", "b", "running", "export", 1, 4),
@@ -135,11 +135,34 @@ def test_the_vms_that_running_jobs_work_on() -> None:
         PartRow("name:nobody", "nobody", "running", "", 0, 0),
         PartRow(f"moref:{MACHINES[2].id}", "c", "success", "", 4, 4),
     )
-    found = marks([JobRow("1", "backup", "running", parts, 0.0, 0.0, 3)], model)
+    found = marks([_job(parts, server="vc1:443")], model)
     assert {vm: (mark.stage, mark.share) for vm, mark in found.items()} == {
         MACHINES[1].id: ("export", 0.25),
         known.id: ("waiting", None),
     }
+
+
+def test_a_job_in_another_vcenter_marks_no_vm_of_this_one() -> None:
+    machine = MACHINES[0]
+    asked = PartRow(f"moref:{machine.id}", machine.name, "running", "", 0, 0)
+    planned = msgspec.structs.replace(asked, moref=machine.id, vcenter="uuid-2")
+    assert marks([_job((asked, planned), server="vc2:443")], _shown()) == {}
+
+
+def test_a_planned_job_marks_its_vm_however_vm_and_server_were_named() -> None:
+    part = PartRow("ipaddr:10.0.0.7", "10.0.0.7", "running", "export", 0, 0, MACHINES[0].id, "uuid-1")
+    assert set(marks([_job((part,), server="10.0.0.1:443")], _shown())) == {MACHINES[0].id}
+
+
+def _shown() -> InventoryModel:
+    model = InventoryModel()
+    model.apply(Rows(rows=(*PLACES, *MACHINES)))
+    model.apply(Status(state="live", since=0.0, host="vc1:443", vcenter="uuid-1"))
+    return model
+
+
+def _job(parts: tuple[PartRow, ...], *, server: str) -> JobRow:
+    return JobRow("1", "backup", "running", parts, 0.0, 0.0, 3, server=server)
 
 
 def _made(directory: Path) -> Path:

@@ -5,13 +5,13 @@ from tui.commands import Command
 from tui.models.marks import LEVEL_NAMES
 
 _LEVEL_HELP = (
-    "only failures that end a job, and results",
-    "errors too",
-    "warnings, retries and skipped disks too",
-    "stages and disks too: what VCB shows",
-    "every step and decision too, with its reason",
-    "API calls and tasks too",
-    "everything: wire traffic and progress too",
+    "Shows only failures that end a job, and results.",
+    "Shows what failed, too, where the job went on.",
+    "Shows warnings, retries and skipped disks, too.",
+    "Shows stages and disks, too: what VCB showed.",
+    "Shows every step and decision, too, with its reason.",
+    "Shows calls of the vSphere API and their tasks, too.",
+    "Shows everything: wire traffic and progress, too.",
 )
 
 
@@ -48,7 +48,7 @@ COMMANDS: tuple[Command, ...] = (
         Command(
             f"job_log.level_{int(level)}",
             f"Show up to level {int(level)}, {LEVEL_NAMES[level]}",
-            f"Shows {_LEVEL_HELP[level]}. What the job does not record cannot be shown: L records more.",
+            _LEVEL_HELP[level],
             (str(int(level)),),
             method="level",
             argument=int(level),
@@ -59,7 +59,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "job_log.loudness",
         "Record everything, or as before",
-        "Raises the LOGLEVEL that the running job records to 6 from here on, and back again. The job does not stop.",
+        "Raises the LOGLEVEL that the running job records to 6 from here on, and back again: 0 to 6 show no more than "
+        "is recorded. The job does not stop.",
         ("L",),
         footer="LOGLEVEL",
     ),
