@@ -18,6 +18,9 @@ MASK = "***"
 _SHORTEST = 4
 """Shorter secrets are not searched for in texts: masking every `a` would hide the text and reveal the secret."""
 
+_FEW = 32
+"""So many forms are looked for one by one sooner than a text is cut into blocks."""
+
 _REMEMBERED = 256
 """Secrets that nobody holds any more, but which a late message may still quote."""
 
@@ -27,10 +30,7 @@ _released: deque[str] = deque()
 """One entry for each Secret that was collected. That may happen at any allocation, those of this module included, so a
 finalizer only appends here (which is atomic); the books are changed under the lock."""
 _departed: deque[str] = deque()
-_forms: dict[str, set[str]] = {}
-_longest_first: list[str] | None = None
-_beginnings: dict[str, list[str]] = {}
-"""The same forms by their first characters; none is shorter than `_SHORTEST`."""
+_forms: dict[str, frozenset[str]] = {}
 
 
 class Secret:
@@ -65,19 +65,76 @@ class Secret:
         raise TypeError("a Secret is not serialised")
 
 
+class _Blocks:
+    """Forms of at least `shortest` characters, found without looking for each: cut into blocks of `width`, a text that
+    contains such a form has a whole block within the form's first `shortest` characters, wherever the form begins."""
+
+    def __init__(self, width: int) -> None:
+        self.width, self.shortest = width, 2 * width - 1
+        self._forms: set[str] = set()
+        self._by_block: dict[str, list[str]] = {}
+
+    def add(self, form: str) -> None:
+        self._forms.add(form)
+        for block in self._first(form):
+            self._by_block.setdefault(block, []).append(form)
+
+    def discard(self, form: str) -> None:
+        self._forms.discard(form)
+        for block in self._first(form):
+            self._by_block[block].remove(form)
+            if not self._by_block[block]:
+                del self._by_block[block]
+
+    def near(self, text: str) -> set[str]:
+        """The forms that the text may contain."""
+        if len(self._forms) <= _FEW:
+            return {form for form in self._forms if form in text}
+        met = {text[at : at + self.width] for at in range(0, len(text), self.width)}
+        return {form for block in met & self._by_block.keys() for form in self._by_block[block]}
+
+    def _first(self, form: str) -> set[str]:
+        return {form[at : at + self.width] for at in range(self.width)}
+
+
+_BLOCKS = (_Blocks(8), _Blocks(4))
+_short: set[str] = set()
+"""The forms that are too short for blocks: each is searched for."""
+_uses: Counter[str] = Counter()
+"""Of how many values each form is one."""
+
+
+def _index(form: str) -> None:
+    _uses[form] += 1
+    if _uses[form] == 1:
+        blocks = _blocks_of(form)
+        blocks.add(form) if blocks else _short.add(form)
+
+
+def _unindex(form: str) -> None:
+    _uses[form] -= 1
+    if not _uses[form]:
+        del _uses[form]
+        blocks = _blocks_of(form)
+        blocks.discard(form) if blocks else _short.discard(form)
+
+
+def _blocks_of(form: str) -> _Blocks | None:
+    return next((blocks for blocks in _BLOCKS if len(form) >= blocks.shortest), None)
+
+
 def _remember(value: str) -> None:
-    global _longest_first  # noqa: PLW0603 - the registry is the module's own
     with _lock:
         _let_go()
         _held[value] += 1
         if value not in _forms:
             _forms[value] = _written_forms(value)
-            _longest_first = None
+            for form in _forms[value]:
+                _index(form)
 
 
 def _let_go() -> None:
     """Values without a holder are searched for until enough younger ones have followed them. With the lock held."""
-    global _longest_first  # noqa: PLW0603
     while _released:
         value = _released.popleft()
         _held[value] -= 1
@@ -86,11 +143,12 @@ def _let_go() -> None:
             _departed.append(value)
     while len(_departed) > _REMEMBERED:
         oldest = _departed.popleft()
-        if oldest not in _held and oldest not in _departed and _forms.pop(oldest, None):
-            _longest_first = None
+        if oldest not in _held and oldest not in _departed:
+            for form in _forms.pop(oldest, ()):
+                _unindex(form)
 
 
-def _written_forms(value: str) -> set[str]:
+def _written_forms(value: str) -> frozenset[str]:
     """The value as URLs, XML, JSON, Basic authentication, PowerShell and Python's own messages write it."""
     data, wide = value.encode("utf-8", "surrogateescape"), value.encode("utf-16-le", "surrogatepass")
     encoded = {
@@ -99,7 +157,7 @@ def _written_forms(value: str) -> set[str]:
         base64.b64encode(wide).decode(),
     }
     percent = {quote(data, safe=""), quote(data, safe="/"), quote_plus(data)}
-    return {
+    forms = {
         value,
         escape(value),
         html.escape(value),
@@ -110,6 +168,7 @@ def _written_forms(value: str) -> set[str]:
         *encoded,
         *percent,
     }
+    return frozenset(forms)
 
 
 def redact(text: str) -> str:
@@ -117,24 +176,13 @@ def redact(text: str) -> str:
     if len(text) < _SHORTEST:
         return text
     for form in _candidates(text):
-        if form in text:
-            text = text.replace(form, MASK)
+        text = text.replace(form, MASK)
     return text
 
 
 def _candidates(text: str) -> list[str]:
-    """The forms that may be in the text, the longest first. A short text (of events, nearly all) is looked up by its
-    beginnings of forms, for a worker knows a thousand forms; in a long text it is quicker to search for each."""
-    global _longest_first  # noqa: PLW0603
+    """The forms that may be in the text, the longest first, so that of two in one place the longer is masked whole."""
     with _lock:
         _let_go()
-        if _longest_first is None:
-            _longest_first = sorted(set().union(*_forms.values()), key=len, reverse=True)
-            _beginnings.clear()
-            for form in _longest_first:
-                _beginnings.setdefault(form[:_SHORTEST], []).append(form)
-        if len(text) > len(_longest_first):
-            return _longest_first
-        met = {text[at : at + _SHORTEST] for at in range(len(text) - _SHORTEST + 1)}
-        found = [form for beginning in met if beginning in _beginnings for form in _beginnings[beginning]]
+        found = {form for form in _short if form in text}.union(*(blocks.near(text) for blocks in _BLOCKS))
     return sorted(found, key=len, reverse=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from isal import isal_zlib
 
 from engine.lab.faults import Rule
 from engine.lab.nfc.channel import Closed, Stream
@@ -152,7 +153,7 @@ class ReadQueue:
         """The whole message. Each fragment is compressed alone; one that does not shrink travels as it is."""
         request, used, extra = fragment.request, Compression.NONE, len(data)
         if request.compression == Compression.ZLIB:
-            packed = zlib.compress(data, 1)
+            packed = isal_zlib.compress(data, 1)
             if len(packed) < len(data):
                 used, extra = Compression.ZLIB, len(packed)
                 data[:extra] = packed
