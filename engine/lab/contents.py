@@ -21,12 +21,13 @@ PAGE = 4096  # clusters begin and end where a guest's file system would
 
 
 @functools.cache
-def _tile() -> bytes:
-    """4 MiB: blocks that do not compress and blocks of text that do, in turn."""
+def _tiles() -> memoryview:
+    """4 MiB, twice: blocks that do not compress and blocks of text that do, in turn."""
     source = random.Random("tile")
     lines = [f"{n:08d} backup proxy log: the disk was read and nothing was lost\n".encode() for n in range(2048)]
     text = b"".join(source.choices(lines, k=BLOCK // len(lines[0]) + 1))[:BLOCK]
-    return b"".join(source.randbytes(BLOCK) if n % 2 else text for n in range(TILE // BLOCK))
+    tile = b"".join(source.randbytes(BLOCK) if n % 2 else text for n in range(TILE // BLOCK))
+    return memoryview(tile + tile)
 
 
 def owe(disk: Disk, recipe: str, marks: Path) -> None:
@@ -62,10 +63,7 @@ def write(disk: Disk, recipe: str) -> None:
 
 
 def _slice(source: random.Random, length: int) -> bytes:
-    """Bytes of the tile from a random place, with a head of their own: no two pieces are equal."""
+    """At most a tile's bytes from a random place in it, with a head of their own: no two pieces are equal."""
     start = source.randrange(TILE)
-    tile = _tile()
-    data = tile[start : start + length]
-    if len(data) < length:
-        data += tile[: length - len(data)]
-    return (source.randbytes(32) + data[32:])[:length]
+    head = source.randbytes(32)[:length]
+    return b"".join((head, _tiles()[start + len(head) : start + length]))
