@@ -5,10 +5,13 @@ import contextlib
 import os
 import selectors
 from codecs import getincrementaldecoder
+from typing import Any
 
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message_pump import MessagePump
+from textual.timer import Timer
 from textual.widget import Widget
 
 
@@ -48,6 +51,20 @@ class SturdyInputDriver(LinuxDriver):
             return os.read(self.fileno, 4096)
         except OSError:
             return b""
+
+
+class SureTimers(MessagePump):
+    """One-shot timers that ring, however busy the machine is.
+
+    A timer of Textual leaves out the ticks that it is late for. One that is due once is late when its task loses the
+    processor for longer than its delay just as it starts, and then never rings: after a window was resized (8 ms) the
+    app waits for it for ever, and takes no other size.
+    """
+
+    def set_timer(self, *arguments: Any, **named: Any) -> Timer:
+        timer = super().set_timer(*arguments, **named)
+        timer._skip = False
+        return timer
 
 
 def steady_cursor(widget: Widget) -> None:

@@ -4,13 +4,20 @@ A test named `still` that fails after an update of Textual says that its work-ar
 """
 
 import inspect
+import itertools
 import sys
+from types import SimpleNamespace
 
+import pytest
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message_pump import MessagePump
 from textual.widgets import Input
 
 from tests.tui.ptylab import PtyLab
 from tests.tui.sample_app import Question, SampleApp
+from tui.app import VcbApp
+from tui.compat import SureTimers
+from tui.widgets.log_view import LogView
 
 SAMPLE = (sys.executable, "-m", "tests.tui.sample_app")
 
@@ -42,3 +49,22 @@ async def test_the_consoles_inputs_do_not_blink() -> None:
         assert field.has_focus
         assert not field.cursor_blink
         assert field._cursor_visible
+
+
+@pytest.mark.parametrize(("set_timer", "rings"), [(MessagePump.set_timer, 0), (SampleApp.set_timer, 1)])
+async def test_a_timer_that_starts_late_still_never_rings_in_textual(monkeypatch, set_timer, rings) -> None:
+    """The clock goes on by a second whenever it is read: the task that waits lost the processor for as long."""
+    app, rung = SampleApp(), []
+    async with app.run_test() as pilot:
+        clock = itertools.count()
+        monkeypatch.setattr("textual.timer._time", SimpleNamespace(get_time=lambda: float(next(clock))))
+        timer = set_timer(app, 1 / 120, lambda: rung.append(timer))
+        await timer._task
+        await pilot.pause()
+        monkeypatch.undo()
+        assert rung == [timer] * rings
+
+
+def test_whatever_sets_short_timers_sets_sure_ones() -> None:
+    assert issubclass(VcbApp, SureTimers)
+    assert issubclass(LogView, SureTimers)

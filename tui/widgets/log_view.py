@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from tui.compat import SureTimers
 from tui.models.journal_pages import Line
 from tui.models.log_row import Columns, Row
 from tui.models.log_window import LogWindow
@@ -23,7 +24,7 @@ _WHEEL = 3
 _KEPT = 1_000
 
 
-class LogView(Widget, can_focus=False):
+class LogView(SureTimers, Widget, can_focus=False):
     """Shows a `LogWindow`. `columns` says how; change it by `look`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -10,11 +10,11 @@ from textual.app import App, ReturnType
 from textual.driver import Driver
 from textual.screen import Screen
 
-from tui.compat import steady_cursor
+from tui.compat import SureTimers, steady_cursor
 from tui.wire.driver import LineDriver
 
 
-class LineApp(App[ReturnType]):
+class LineApp(SureTimers, App[ReturnType]):
     """An app whose repaints are paced and sent as changed cells, unless `VCB_WIRE=off` or the app has no terminal."""
 
     monochrome = False
