@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -15,18 +16,20 @@ from tui.app import VcbApp
 from tui.models.open_config import OpenConfig
 from tui.models.option_form import Row
 from tui.panes.config import ConfigPane
+from tui.panes.inventory import InventoryPane
 
 
 @asynccontextmanager
 async def editor(file: Path | None, size: tuple[int, int] = (100, 40)) -> AsyncIterator[Pilot[None]]:
-    """The console with the focus in the configuration pane."""
+    """The console with the focus in the configuration pane, and no process that looks for the vCenter it names."""
     settings = settings_of(open_document(file), {}) if file else Settings.of()
     app = VcbApp(settings, file)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        await pilot.press("f3")
-        await settled(pilot)
-        yield pilot
+    with patch.object(InventoryPane, "connect"):
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await pilot.press("f3")
+            await settled(pilot)
+            yield pilot
 
 
 def pane(pilot: Pilot[None]) -> ConfigPane:
