@@ -1,11 +1,16 @@
 """Our uncompressed exports, SHA-256 included, beside the system's copiers; all end on the medium, not in the cache."""
 
+import os
+import random
 import sys
+import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.measure import Benchmark, Target, alternating, cost_of, fresh, program
+from engine.page_memory import private_memory
+from tests.benchmarks.measure import Benchmark, Cost, Target, alternating, cost_of, fresh, program
 from tests.benchmarks.sample_disk import GIB, sample_disk
 
 _OURS = Path(__file__).with_name("export_raw.py")
@@ -21,11 +26,35 @@ def _formats(work: Path, quick: bool) -> Mapping[str, float]:
         "cp": partial(fresh, [copied], [[cp, "--sparse=always", raw, copied], [sync, copied]]),
         "nbdcopy": partial(fresh, [copied], [[nbdcopy, "--flush", raw, copied]]),
     }  # fmt: skip
+    cost_of([nbdcopy, raw, copied])
+    sides["device"] = partial(_bare_writes, work / "bare", copied.stat().st_blocks * 512)
     costs = alternating(1 if quick else 5, sides)
     for image in (flat, sparse):
         cost_of([qemu_img, "compare", "-f", "raw", "-F", "vmdk", raw, image])
     faster = min(costs["cp"].wall, costs["nbdcopy"].wall)
-    return {"flat-vs-copiers": costs["flat"].wall / faster, "sparse-vs-copiers": costs["sparse"].wall / faster}
+    return {
+        "flat-vs-copiers": costs["flat"].wall / faster,
+        "sparse-vs-copiers": costs["sparse"].wall / faster,
+        "device-vs-copiers": costs["device"].wall / faster,
+    }
+
+
+def _bare_writes(target: Path, size: int) -> Cost:
+    """What the medium takes for as many bytes, of no matter what: nothing is read, nothing is hashed."""
+    target.unlink(missing_ok=True)
+    data = private_memory(4 << 20)
+    data[:] = random.Random(1).randbytes(len(data))
+    file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_DIRECT, 0o600)
+    os.ftruncate(file, size)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda at: os.pwrite(file, data, at), range(0, size, len(data))):
+            pass
+    os.fsync(file)
+    wall = time.perf_counter() - began
+    os.close(file)
+    target.unlink()
+    return Cost(wall, 0.0)
 
 
 def _throttled(work: Path, quick: bool) -> Mapping[str, float]:
@@ -50,6 +79,9 @@ BENCHMARKS = (
         {
             "flat-vs-copiers": Target(0.8, "wall time of flat, SHA-256 included / the faster of cp and nbdcopy"),
             "sparse-vs-copiers": Target(0.8, "wall time of sparse with SHA-256, the same"),
+            "device-vs-copiers": Target(
+                0.8, "the medium's own time for the same bytes, neither read nor hashed, the same"
+            ),
         },
         _formats,
     ),

@@ -6,6 +6,7 @@ nothing but Python's `ssl`. Prints one JSON object.
 """
 
 import json
+import os
 import socket
 import ssl
 import sys
@@ -19,10 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from engine.cancel import CancelToken
 from engine.config.options import Settings
 from engine.config.secrets import password_for
+from engine.events import Event, StageEnded, StageStarted
 from engine.extents import Extent, total
 from engine.flow import job
 from engine.image.units import pieces
-from engine.reporter import silent
+from engine.loglevel import LogLevel
+from engine.reporter import Reporter, Volume, silent
 from engine.transport.nfc.source import Patience, open_nfc
 from engine.vsphere import snapshots
 from engine.vsphere.lookup import parse_spec, resolve
@@ -32,13 +35,20 @@ from engine.vsphere.trust import Trust
 
 
 def backup(settings: Settings, spec: str) -> dict[str, Any]:
-    outcome = job.backup(spec, settings, silent(), CancelToken())
+    cpu: list[float] = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, StageStarted | StageEnded) and event.stage == "export":
+            cpu.append(_cpu())
+
+    outcome = job.backup(spec, settings, Reporter(look, Volume(LogLevel.STAGE)), CancelToken())
     if outcome.point is None:
         raise SystemExit(outcome.sentence)
     return {
         "point": str(outcome.point),
         "snapshot": outcome.snapshot,
         "export": sum(stage["seconds"] for stage in outcome.stages if stage["stage"] == "export"),
+        "cpu": cpu[-1] - cpu[0],
         "read": sum(done.read for done in outcome.disks),
         "stored": sum(file.size for done in outcome.disks for file in done.files),
         "kinds": [done.method.kind for done in outcome.disks],
@@ -93,6 +103,12 @@ def tls(port: int) -> dict[str, Any]:
         while got := link.recv_into(buffer):
             read += got
         return {"export": time.perf_counter() - began, "read": read}
+
+
+def _cpu() -> float:
+    """Core seconds of this process so far."""
+    times = os.times()
+    return times.user + times.system
 
 
 def _peak() -> int:
