@@ -11,6 +11,7 @@ import json
 import threading
 import weakref
 from collections import Counter, deque
+from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 from xml.sax.saxutils import escape
 
@@ -172,17 +173,31 @@ def _written_forms(value: str) -> frozenset[str]:
 
 
 def redact(text: str) -> str:
-    """The text with every known secret, in any form that a protocol gives it, replaced by `***`."""
+    """The text with every known secret, in any form that a protocol gives it, replaced by `***`; of secrets that
+    overlap nothing is left over."""
     if len(text) < _SHORTEST:
         return text
-    for form in _candidates(text):
-        text = text.replace(form, MASK)
-    return text
+    spans = sorted(span for form in _candidates(text) for span in _spans(form, text))
+    if not spans:
+        return text
+    parts, shown = [text[: spans[0][0]], MASK], spans[0][1]
+    for start, end in spans[1:]:
+        if start >= shown:
+            parts += [text[shown:start], MASK]
+        shown = max(shown, end)
+    return "".join([*parts, text[shown:]])
 
 
-def _candidates(text: str) -> list[str]:
-    """The forms that may be in the text, the longest first, so that of two in one place the longer is masked whole."""
+def _candidates(text: str) -> set[str]:
+    """The forms that may be in the text."""
     with _lock:
         _let_go()
-        found = {form for form in _short if form in text}.union(*(blocks.near(text) for blocks in _BLOCKS))
-    return sorted(found, key=len, reverse=True)
+        return {form for form in _short if form in text}.union(*(blocks.near(text) for blocks in _BLOCKS))
+
+
+def _spans(form: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where the form is, overlapping itself too."""
+    at = text.find(form)
+    while at >= 0:
+        yield at, at + len(form)
+        at = text.find(form, at + 1)
